@@ -1,0 +1,74 @@
+# Every command of the project. The toolchain comes through the Go module proxy, whatever `go` is on PATH (>= 1.21).
+export GOTOOLCHAIN := go1.27.4+auto
+export CGO_ENABLED ?= 0
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+BIN      := bin/millrun
+TOOLS    := bin/tools
+LINTER   := $(TOOLS)/golangci-lint
+LINTER_VERSION := v2.15.0
+REAL_DIR := .millrun-real
+DEMO_DIR := .millrun-demo
+SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
+XIMAGE    = $(shell go list -m -f '{{.Dir}}' golang.org/x/image)
+GOIMAGES  = $(shell go env GOROOT)/src/image/testdata
+
+.PHONY: help build demo test cover lint fmt bench real real-stop clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
+
+build: $(BIN) ## bin/millrun
+
+$(BIN): $(SOURCES) $(shell find . -name '*.sql' -o -name '*.avsc' -o -name '*.yaml' | grep -v '^./\.')
+	@mkdir -p bin
+	go build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/millrun
+
+# ONCE=1 ends after the story; REAL=1 tells it against Apache Kafka and PostgreSQL, which `make real` starts.
+demo: build ## the whole story on embedded parts, on real photographs (ONCE=1 exits after it, REAL=1 takes Apache Kafka)
+	@go mod download golang.org/x/image
+	$(if $(REAL),@$(MAKE) --no-print-directory real)
+	$(BIN) demo $(if $(ONCE),--once) $(if $(REAL),--real --config $(REAL_DIR)/config.yaml) --dir $(DEMO_DIR) \
+		--images $(XIMAGE)/testdata --images $(GOIMAGES)
+
+# The race detector needs a C compiler; without one the tests run without it, and say so.
+test: ## all tests, with the race detector
+	@mkdir -p bin && rm -f bin/missing-parts
+	@race=-race; export CGO_ENABLED=1; \
+	if ! command -v $${CC:-cc} >/dev/null 2>&1; then \
+		race=; export CGO_ENABLED=0; echo "no C compiler" >> bin/missing-parts; fi; \
+	MILLRUN_MISSING=$(CURDIR)/bin/missing-parts go test $$race -count=1 -timeout 30m $(TESTFLAGS) ./...; status=$$?; \
+	if [ -s bin/missing-parts ]; then \
+		echo "not tested here, missing: $$(sort -u bin/missing-parts | paste -sd, | sed 's/,/, /g')"; \
+		if [ "$$CI" = true ]; then status=1; fi; fi; \
+	exit $$status
+
+cover: ## statement coverage of the library
+	@mkdir -p bin
+	go test -count=1 -coverpkg=./stream/... -coverprofile=bin/cover.out ./stream/... > /dev/null
+	@go tool cover -func=bin/cover.out | tail -1
+
+lint: $(LINTER) ## every linter, built by this toolchain; module files tidy
+	go vet ./...
+	$(LINTER) run ./...
+	go mod tidy -diff
+
+$(LINTER):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(CURDIR)/$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_VERSION)
+
+fmt: $(LINTER) ## format the sources
+	$(LINTER) fmt ./...
+
+bench: ## the benchmarks of the library, allocations reported
+	go test -run '^$$' -bench . -benchmem ./stream/...
+
+real: ## start Apache Kafka, Azurite and PostgreSQL without Docker
+	go run ./internal/real/cmd/real start --dir $(REAL_DIR)
+
+real-stop: ## stop what `make real` started
+	go run ./internal/real/cmd/real stop --dir $(REAL_DIR)
+
+clean: ## remove what was built and what the demo left
+	rm -rf bin .millrun $(DEMO_DIR) $(REAL_DIR)
