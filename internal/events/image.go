@@ -1,0 +1,138 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Image is the life of an image: what the worker's store and its changelog hold by image_id, as JSON. It begins with
+// the first receipt and ends by a tombstone at ExpiresAt. It holds no bytes and stays small: a few hundred bytes and
+// some per derivative. Its one writer is the worker's task of the image_id; everybody else reads it.
+type Image struct {
+	ImageID     string           `json:"image_id"`
+	Tenant      string           `json:"tenant"`
+	TenantClass string           `json:"tenant_class,omitempty"`
+	Origin      string           `json:"origin"`
+	Status      Status           `json:"status"`
+	Attempt     int              `json:"attempt"`
+	History     []Moment         `json:"history"`
+	First       Receipt          `json:"first"`
+	ContentType string           `json:"content_type"`
+	Bytes       int64            `json:"bytes"`
+	SHA256      string           `json:"sha256"` // hexadecimal
+	Format      string           `json:"format,omitempty"`
+	Width       int32            `json:"width,omitempty"`
+	Height      int32            `json:"height,omitempty"`
+	Frames      int32            `json:"frames,omitempty"`
+	Derivatives []DerivativeView `json:"derivatives,omitempty"`
+	Archive     []ArchivedBlob   `json:"archive,omitempty"`
+	ReceivedAt  time.Time        `json:"received_at"`
+	ExpiresAt   time.Time        `json:"expires_at"`
+	Processed   bool             `json:"processed,omitempty"` // a ProcessedImage was said in this attempt
+	ErrorCode   string           `json:"error_code,omitempty"`
+	Error       string           `json:"error,omitempty"`
+}
+
+// Moment is a status and when it was reached.
+type Moment struct {
+	Status Status    `json:"status"`
+	At     time.Time `json:"at"`
+}
+
+// Receipt is where a life began: the record in raw-images and its staging blob.
+type Receipt struct {
+	Partition int32  `json:"partition"`
+	Offset    int64  `json:"offset"`
+	Blob      string `json:"blob"`
+}
+
+// DerivativeView is a Derivative as readers see it.
+type DerivativeView struct {
+	Name        string `json:"name"`
+	Step        string `json:"step"`
+	Version     string `json:"version"`
+	ContentType string `json:"content_type"`
+	Bytes       int64  `json:"bytes"`
+	Width       int32  `json:"width,omitempty"`
+	Height      int32  `json:"height,omitempty"`
+}
+
+// At tells whether r stands at partition and offset. A receipt is known by its staging blob alone, whose name nobody
+// uses twice: the same blob at another place is a redrive.
+func (r Receipt) At(partition int32, offset int64) bool {
+	return r.Partition == partition && r.Offset == offset
+}
+
+// Source is topic/partition/offset of the receipt, as the archive's metadata has it.
+func (r Receipt) Source() string {
+	return fmt.Sprintf("%s/%d/%d", TopicRawImages, r.Partition, r.Offset)
+}
+
+// Reach appends a status to the history and makes it the current one. Reaching the same status at the same moment
+// again changes nothing.
+func (i *Image) Reach(s Status, at time.Time) {
+	m := Moment{s, at.UTC()}
+	if slices.ContainsFunc(i.History, func(o Moment) bool { return o.Status == s && o.At.Equal(at) }) {
+		return
+	}
+	i.History = append(i.History, m)
+	i.Status = s
+}
+
+// Reached is when the current attempt reached s: the latest such moment.
+func (i *Image) Reached(s Status) (time.Time, bool) {
+	for _, m := range slices.Backward(i.History) {
+		if m.Status == s {
+			return m.At, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Archived finds the archived blob of that name.
+func (i *Image) Archived(name string) (ArchivedBlob, bool) {
+	for _, b := range i.Archive {
+		if b.Name == name {
+			return b, true
+		}
+	}
+	return ArchivedBlob{}, false
+}
+
+// RawBlob is the archived original; false before it is archived.
+func (i *Image) RawBlob() (ArchivedBlob, bool) {
+	return i.Archived(RawName(i.ReceivedAt, i.ImageID, i.ContentType))
+}
+
+// DerivativeBlob finds a derivative by its name, and its blob in the archive; the latest step that made it wins.
+func (i *Image) DerivativeBlob(name string) (DerivativeView, ArchivedBlob, bool) {
+	for _, d := range slices.Backward(i.Derivatives) {
+		if d.Name != name {
+			continue
+		}
+		n := DerivedName(i.ReceivedAt, i.ImageID, Derivative{Name: d.Name, Step: d.Step, Version: d.Version, ContentType: d.ContentType})
+		b, ok := i.Archived(n)
+		return d, b, ok
+	}
+	return DerivativeView{}, ArchivedBlob{}, false
+}
+
+// MarshalImage is the JSON of the changelog.
+func MarshalImage(i Image) ([]byte, error) {
+	b, err := json.Marshal(i)
+	if err != nil {
+		return nil, fmt.Errorf("events: image %s: %w", i.ImageID, err)
+	}
+	return b, nil
+}
+
+// UnmarshalImage reads a value of the changelog.
+func UnmarshalImage(b []byte) (Image, error) {
+	var i Image
+	if err := json.Unmarshal(b, &i); err != nil {
+		return Image{}, fmt.Errorf("events: changelog value is no image: %w", err)
+	}
+	return i, nil
+}
