@@ -59,11 +59,19 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err is how the child ended: nil for exit code 0. It must only be asked after Done.
 func (p *Process) Err() error { return p.err }
 
+// Signal sends sig; a child that has already ended is no error.
+func (p *Process) Signal(sig syscall.Signal) error {
+	if err := p.proc.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("child: signal %s: %w", p.name, err)
+	}
+	return nil
+}
+
 // Stop sends sig and waits for the end; when ctx ends first the child is killed. A child that has already ended is no
 // error, nor is an exit code other than 0: who stops a program does not ask for its opinion.
 func (p *Process) Stop(ctx context.Context, sig syscall.Signal) error {
-	if err := p.proc.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("child: signal %s: %w", p.name, err)
+	if err := p.Signal(sig); err != nil {
+		return err
 	}
 	select {
 	case <-p.done:
