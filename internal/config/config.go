@@ -135,5 +135,6 @@ type Shop struct {
 
 // Embedded is written by `millrun up` and `millrun demo`: it ties a process to an installation on embedded parts.
 type Embedded struct {
-	Dir string `yaml:"dir"` // the installation's folder; its clock file moves every process together.
+	Dir   string `yaml:"dir"`   // the installation's folder; its clock file moves every process together.
+	Kafka bool   `yaml:"kafka"` // Kafka is embedded too, so that records carry the movable clock's time.
 }

@@ -34,32 +34,32 @@ func (c *Config) require(f *faults, p Part) {
 	switch p {
 	case PartKafka:
 		if len(c.Kafka.Brokers) == 0 {
-			f.add("kafka.brokers", "missing; set it in the file or as MILLRUN_KAFKA_BROKERS")
+			f.addf("kafka.brokers", "missing; set it in the file or as MILLRUN_KAFKA_BROKERS")
 		}
 	case PartBlob:
 		if c.Blob.URL == "" && c.Blob.ConnectionString == "" {
-			f.add("blob", "neither url nor connection_string is set")
+			f.addf("blob", "neither url nor connection_string is set")
 		}
 	case PartTenants:
 		if len(c.Tenants) == 0 {
-			f.add("tenants", "none; every image belongs to one")
+			f.addf("tenants", "none; every image belongs to one")
 		}
 	case PartHMAC:
 		if c.Retention.HMACKey == "" {
-			f.add("retention.hmac_key", "missing; the ledger names images by it, best given as file:PATH")
+			f.addf("retention.hmac_key", "missing; the ledger names images by it, best given as file:PATH")
 		}
 	case PartDatabase:
 		if c.Database.URL == "" {
-			f.add("database.url", "missing")
+			f.addf("database.url", "missing")
 		}
 		for _, team := range []string{"logistics", "sales", "checkout", "membership"} {
 			if _, ok := c.Database.Credentials[team]; !ok {
-				f.add("database.credentials."+team, "missing; its changes are applied under its own login")
+				f.addf("database.credentials."+team, "missing; its changes are applied under its own login")
 			}
 		}
 	case PartAdmin:
 		if c.Database.Admin == "" {
-			f.add("database.admin", "missing; access apply needs a superuser's URL")
+			f.addf("database.admin", "missing; access apply needs a superuser's URL")
 		}
 	}
 }

@@ -54,7 +54,7 @@ func setDefault[T comparable](field *T, value T) {
 // faults collects what is wrong, each with its key.
 type faults []error
 
-func (f *faults) add(key, format string, args ...any) {
+func (f *faults) addf(key, format string, args ...any) {
 	*f = append(*f, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
 }
 
@@ -74,14 +74,14 @@ func (c *Config) validate() error {
 		"limits.requests_per_minute": int64(c.Limits.RequestsPerMinute), "limits.bytes_per_minute": c.Limits.BytesPerMinute,
 	} {
 		if n < 0 {
-			f.add(key, "%d is negative", n)
+			f.addf(key, "%d is negative", n)
 		}
 	}
 	if (c.HTTP.TLS.Cert == "") != (c.HTTP.TLS.Key == "") {
-		f.add("http.tls", "cert and key belong together")
+		f.addf("http.tls", "cert and key belong together")
 	}
 	if _, _, err := net.SplitHostPort(c.HTTP.Addr); err != nil {
-		f.add("http.addr", "want host:port: %w", err)
+		f.addf("http.addr", "want host:port: %w", err)
 	}
 	slices.SortFunc(f, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(f...)
@@ -90,7 +90,7 @@ func (c *Config) validate() error {
 func (c *Config) checkKafka(f *faults) {
 	for _, b := range slices.Concat(c.Kafka.Brokers, c.Feed.Brokers) {
 		if _, _, err := net.SplitHostPort(b); err != nil {
-			f.add("kafka.brokers", "want host:port: %w", err)
+			f.addf("kafka.brokers", "want host:port: %w", err)
 		}
 	}
 	if r := c.Kafka.SchemaRegistry; r != "" && !strings.HasPrefix(r, "mock://") {
@@ -100,7 +100,7 @@ func (c *Config) checkKafka(f *faults) {
 
 func (c *Config) checkBlob(f *faults) {
 	if c.Blob.URL != "" && c.Blob.ConnectionString != "" {
-		f.add("blob", "give url or connection_string, not both")
+		f.addf("blob", "give url or connection_string, not both")
 	}
 	if c.Blob.URL != "" {
 		checkURL(f, "blob.url", c.Blob.URL, "http", "https")
@@ -108,7 +108,7 @@ func (c *Config) checkBlob(f *faults) {
 	names := []string{c.Blob.Containers.Staging, c.Blob.Containers.Archive, c.Blob.Containers.Analytics, c.Blob.Containers.Ledger}
 	slices.Sort(names)
 	if len(slices.Compact(names)) != 4 {
-		f.add("blob.containers", "two of them have one name; each needs its own rules")
+		f.addf("blob.containers", "two of them have one name; each needs its own rules")
 	}
 }
 
@@ -118,10 +118,10 @@ func (c *Config) checkDatabase(f *faults) {
 	}
 	for team, cred := range c.Database.Credentials {
 		if !slices.Contains(Teams, team) {
-			f.add("database.credentials", "%q is no team; teams are %s", team, strings.Join(Teams, ", "))
+			f.addf("database.credentials", "%q is no team; teams are %s", team, strings.Join(Teams, ", "))
 		}
 		if cred.User == "" || cred.Password == "" {
-			f.add("database.credentials."+team, "user and password are both needed")
+			f.addf("database.credentials."+team, "user and password are both needed")
 		}
 	}
 }
@@ -130,7 +130,7 @@ func (c *Config) checkDatabase(f *faults) {
 func checkURL(f *faults, key, s string, schemes ...string) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || !slices.Contains(schemes, u.Scheme) {
-		f.add(key, "want a URL that begins with %s:// and names a host", strings.Join(schemes, ":// or "))
+		f.addf(key, "want a URL that begins with %s:// and names a host", strings.Join(schemes, ":// or "))
 	}
 }
 
@@ -138,20 +138,20 @@ func (c *Config) checkAuth(f *faults) {
 	for i, k := range c.Auth.APIKeys {
 		key := fmt.Sprintf("auth.api_keys[%d]", i)
 		if b, err := hex.DecodeString(k.SHA256); err != nil || len(b) != 32 {
-			f.add(key, "sha256 must be 64 hexadecimal digits")
+			f.addf(key, "sha256 must be 64 hexadecimal digits")
 		}
 		if k.Tenant != "" && k.Team != "" {
-			f.add(key, "a key belongs to a tenant or a team, not both")
+			f.addf(key, "a key belongs to a tenant or a team, not both")
 		}
 		if _, known := c.Tenants[k.Tenant]; k.Tenant != "" && !known {
-			f.add(key, "tenant %q is not under tenants", k.Tenant)
+			f.addf(key, "tenant %q is not under tenants", k.Tenant)
 		}
 		if k.Team != "" && !slices.Contains(Teams, k.Team) {
-			f.add(key, "%q is no team; teams are %s", k.Team, strings.Join(Teams, ", "))
+			f.addf(key, "%q is no team; teams are %s", k.Team, strings.Join(Teams, ", "))
 		}
 		for _, s := range k.Scopes {
 			if !validScope(s) {
-				f.add(key, "scope %q is none of images:read, images:write, changes:TOPIC, operate, admin", s)
+				f.addf(key, "scope %q is none of images:read, images:write, changes:TOPIC, operate, admin", s)
 			}
 		}
 	}
@@ -166,17 +166,17 @@ func validScope(s string) bool {
 
 func (c *Config) checkRetention(f *faults) {
 	if c.Retention.Days < 1 {
-		f.add("retention.days", "%d is less than one day", c.Retention.Days)
+		f.addf("retention.days", "%d is less than one day", c.Retention.Days)
 	}
 	if c.Retention.Days != 7 && c.Retention.Reason == "" {
-		f.add("retention.reason", "%d days instead of 7 need a reason", c.Retention.Days)
+		f.addf("retention.reason", "%d days instead of 7 need a reason", c.Retention.Days)
 	}
 	if k := c.Retention.HMACKey; k != "" && len(k) < 16 {
-		f.add("retention.hmac_key", "shorter than 16 bytes")
+		f.addf("retention.hmac_key", "shorter than 16 bytes")
 	}
 	if t := c.Feed.Tenant; t != "" {
 		if _, known := c.Tenants[t]; !known {
-			f.add("feed.tenant", "tenant %q is not under tenants", t)
+			f.addf("feed.tenant", "tenant %q is not under tenants", t)
 		}
 	}
 }
@@ -186,10 +186,10 @@ func (c *Config) checkProcessors(f *faults) {
 	for i, p := range c.Processors {
 		key := fmt.Sprintf("processors[%d]", i)
 		if p.Name == "" || p.Version == "" || len(p.Command) == 0 {
-			f.add(key, "name, version and command are all needed")
+			f.addf(key, "name, version and command are all needed")
 		}
 		if seen[p.Name] {
-			f.add(key, "the name %q is taken by another step", p.Name)
+			f.addf(key, "the name %q is taken by another step", p.Name)
 		}
 		seen[p.Name] = true
 	}
