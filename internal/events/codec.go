@@ -1,10 +1,18 @@
 package events
 
 import (
+	"context"
 	_ "embed" // the schemas
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
 
-	"github.com/linkedin/goavro/v2"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/serde/avro"
 )
 
 //go:embed schema/raw_image.avsc
@@ -15,6 +23,12 @@ var imageStatusSchema string
 
 //go:embed schema/processed_image.avsc
 var processedImageSchema string
+
+// ErrUnreadable marks a value that is none of the pipeline's records. Reading it again will not help.
+var ErrUnreadable = errors.New("events: unreadable value")
+
+// ErrRegistry marks a failure of the schema registry: the record may be fine, and the same again may succeed.
+var ErrRegistry = errors.New("events: schema registry")
 
 // Schemas are the Avro schemas by topic, as a schema registry gets them under the subject "<topic>-value".
 func Schemas() map[string]string {
@@ -29,96 +43,120 @@ func Schemas() map[string]string {
 // registry and Avro single-object encoding otherwise; it reads both, whoever wrote them, and takes fields by name, so
 // that a record of an older or newer schema is understood as far as it goes. Safe for concurrent use.
 type Codec struct {
-	raw, status, processed *wire
+	raw       serde.Serde[RawImage]
+	status    serde.Serde[ImageStatus]
+	processed serde.Serde[ProcessedImage]
 }
 
 // NewCodec returns a codec. registry is "" for none, "mock://NAME" for one inside this process, or the URL of a schema
-// registry (several separated by commas).
-func NewCodec(registry string) (*Codec, error) {
-	reg, err := openRegistry(registry)
-	if err != nil {
-		return nil, err
-	}
-	var c Codec
-	for topic, w := range map[string]**wire{TopicRawImages: &c.raw, TopicImageStatus: &c.status, TopicProcessedImages: &c.processed} {
-		schema := Schemas()[topic]
-		avro, err := goavro.NewCodec(schema)
-		if err != nil {
-			return nil, fmt.Errorf("events: schema of %s: %w", topic, err)
+// registry (several separated by commas). Options carry the registry's credentials.
+func NewCodec(registry string, opts ...sr.ClientOpt) (*Codec, error) {
+	var reg *avro.Registry
+	if registry != "" {
+		if u, err := url.Parse(registry); err != nil || !slices.Contains([]string{"http", "https", "mock"}, u.Scheme) {
+			return nil, errors.New("events: kafka.schema_registry begins with none of http://, https:// and mock://")
 		}
-		*w = &wire{topic: topic, schema: schema, avro: avro, registry: reg}
+		var err error
+		if reg, err = avro.Open(registry, opts...); err != nil {
+			return nil, fmt.Errorf("events: kafka.schema_registry: %w", err)
+		}
 	}
-	return &c, nil
+	raw, err1 := avro.For[RawImage](rawImageSchema, avro.With(reg))
+	status, err2 := avro.For[ImageStatus](imageStatusSchema, avro.With(reg))
+	processed, err3 := avro.For[ProcessedImage](processedImageSchema, avro.With(reg))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, fmt.Errorf("events: schemas: %w", err)
+	}
+	return &Codec{raw, status, processed}, nil
 }
 
 // EncodeRawImage is the value of a record in raw-images.
-func (c *Codec) EncodeRawImage(r RawImage) ([]byte, error) { return c.raw.encode(rawNative(r)) }
+func (c *Codec) EncodeRawImage(r RawImage) ([]byte, error) { return encode(c.raw, TopicRawImages, r) }
 
-// DecodeRawImage reads one.
+// DecodeRawImage reads one. What it accepts names an image that follows from tenant and digest, and a staging blob.
 func (c *Codec) DecodeRawImage(b []byte) (RawImage, error) {
-	m, err := c.raw.decode(b)
+	r, err := decode(c.raw, TopicRawImages, b)
 	if err != nil {
 		return RawImage{}, err
 	}
-	r := rawFrom(m)
-	if err := r.check(); err != nil {
-		return RawImage{}, fmt.Errorf("events: %s: %w", TopicRawImages, err)
-	}
-	return r, nil
+	return r, r.check()
 }
 
 // EncodeImageStatus is the value of a record in image-status.
 func (c *Codec) EncodeImageStatus(s ImageStatus) ([]byte, error) {
-	return c.status.encode(statusNative(s))
+	return encode(c.status, TopicImageStatus, s)
 }
 
 // DecodeImageStatus reads one.
 func (c *Codec) DecodeImageStatus(b []byte) (ImageStatus, error) {
-	m, err := c.status.decode(b)
-	if err != nil {
-		return ImageStatus{}, err
+	s, err := decode(c.status, TopicImageStatus, b)
+	if err == nil && (s.ImageID == "" || s.Status == "") {
+		return ImageStatus{}, fmt.Errorf("%w in %s: no image_id or status", ErrUnreadable, TopicImageStatus)
 	}
-	s := statusFrom(m)
-	if s.ImageID == "" || s.Status == "" {
-		return ImageStatus{}, fmt.Errorf("events: %s: a record without image_id or status", TopicImageStatus)
-	}
-	return s, nil
+	return s, err
 }
 
 // EncodeProcessedImage is the value of a record in processed-images.
 func (c *Codec) EncodeProcessedImage(p ProcessedImage) ([]byte, error) {
-	return c.processed.encode(processedNative(p))
+	return encode(c.processed, TopicProcessedImages, p)
 }
 
-// DecodeProcessedImage reads one.
+// DecodeProcessedImage reads one. What it accepts can be archived: every name in it may be part of a blob's name.
 func (c *Codec) DecodeProcessedImage(b []byte) (ProcessedImage, error) {
-	m, err := c.processed.decode(b)
+	p, err := decode(c.processed, TopicProcessedImages, b)
 	if err != nil {
 		return ProcessedImage{}, err
 	}
-	p := processedFrom(m)
-	if err := p.check(); err != nil {
-		return ProcessedImage{}, fmt.Errorf("events: %s: %w", TopicProcessedImages, err)
-	}
 	for _, d := range p.Derivatives {
 		if !ValidName(d.Name) || !ValidName(d.Step) || !ValidName(d.Version) || d.Blob.Name == "" {
-			return ProcessedImage{}, fmt.Errorf("events: %s: derivative %q of step %q cannot name a blob", TopicProcessedImages, d.Name, d.Step)
+			return ProcessedImage{}, fmt.Errorf("%w in %s: derivative %q of step %q cannot name a blob", ErrUnreadable, TopicProcessedImages, d.Name, d.Step)
 		}
 	}
-	return p, nil
+	return p, p.Raw().check()
+}
+
+func encode[T any](s serde.Serde[T], topic string, v T) ([]byte, error) {
+	b, err := s.Append(nil, v, serde.Meta{Topic: topic, Headers: &serde.Headers{}})
+	switch {
+	case err == nil:
+		return b, nil
+	case registryFailed(err):
+		return nil, fmt.Errorf("%w: %s: %w", ErrRegistry, topic, err)
+	}
+	return nil, fmt.Errorf("events: %s: %w", topic, err)
+}
+
+func decode[T any](s serde.Serde[T], topic string, b []byte) (T, error) {
+	v, err := s.Decode(b, serde.Meta{Topic: topic, Headers: &serde.Headers{}})
+	switch {
+	case err == nil:
+		return v, nil
+	case registryFailed(err):
+		return v, fmt.Errorf("%w: %s: %w", ErrRegistry, topic, err)
+	}
+	return v, fmt.Errorf("%w in %s: %w", ErrUnreadable, topic, err)
+}
+
+// registryFailed tells a registry that is away, overloaded or refuses us from one that does not know a schema.
+func registryFailed(err error) bool {
+	if answer, ok := errors.AsType[*sr.ResponseError](err); ok {
+		return answer.StatusCode != http.StatusNotFound
+	}
+	_, unreached := errors.AsType[*url.Error](err)
+	return unreached || errors.Is(err, context.DeadlineExceeded)
 }
 
 // check finds what would make a receipt unusable, so that nobody downstream has to ask again.
 func (r RawImage) check() error {
 	switch {
 	case !ValidTenant(r.Tenant):
-		return fmt.Errorf("%q cannot be a tenant", r.Tenant)
+		return fmt.Errorf("%w: %q cannot be a tenant", ErrUnreadable, r.Tenant)
 	case r.ImageID != ImageID(r.Tenant, r.SHA256):
-		return fmt.Errorf("image_id %q does not follow from tenant and sha256", r.ImageID)
+		return fmt.Errorf("%w: image_id %q does not follow from tenant and sha256", ErrUnreadable, r.ImageID)
 	case r.Blob.Name == "":
-		return fmt.Errorf("image %s names no staging blob", r.ImageID)
+		return fmt.Errorf("%w: image %s names no staging blob", ErrUnreadable, r.ImageID)
 	case r.ReceivedAt.IsZero() || r.ExpiresAt.Before(r.ReceivedAt):
-		return fmt.Errorf("image %s was received at %s and expires at %s", r.ImageID, r.ReceivedAt, r.ExpiresAt)
+		return fmt.Errorf("%w: image %s was received at %s and expires at %s", ErrUnreadable, r.ImageID, r.ReceivedAt, r.ExpiresAt)
 	}
 	return nil
 }

@@ -3,13 +3,17 @@ package events
 import (
 	"crypto/sha256"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/linkedin/goavro/v2"
 	"go.uber.org/goleak"
+
+	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/serde/avro"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -104,13 +108,16 @@ func TestRecordsRoundTripInBothWireFormats(t *testing.T) {
 	t.Parallel()
 	bytes, width, ms := int64(5), int32(4000), int32(120)
 	status := ImageStatus{
-		ImageID: "img_a", Tenant: "demo", Status: StatusArchived, At: received, Attempt: 2, ErrorCode: CodeStepFailed,
+		ImageID: "img_a", Tenant: "demo", Status: StatusArchived, At: received, Attempt: 2,
 		Error: "step watermark: exit 3", Receipt: "incoming/x", ExpiresAt: ExpiresAt(received), TenantClass: "standard",
 		Origin: OriginFeed, Format: "jpeg", Bytes: &bytes, Width: &width, ProcessingMS: &ms, Duplicate: true,
 		Archive: []ArchivedBlob{{"raw/x", "v1", 5}},
 	}
+	r, code := rawImage(), CodeStepFailed
+	status.ErrorCode = &code
 	processed := ProcessedImage{
-		RawImage: rawImage(), TenantClass: "standard", Source: "raw-images/0/7", Attempt: 1, StartedAt: received,
+		ImageID: r.ImageID, Tenant: r.Tenant, Origin: r.Origin, ReceivedAt: r.ReceivedAt, ExpiresAt: r.ExpiresAt,
+		ContentType: r.ContentType, Bytes: r.Bytes, SHA256: r.SHA256, Blob: r.Blob, Trace: r.Trace, TenantClass: "standard", Source: "raw-images/0/7", Attempt: 1, StartedAt: received,
 		Format: "jpeg", Width: 4000, Height: 3000, Frames: 1,
 		Derivatives: []Derivative{{Name: "thumbnail", Step: "thumbnail", Version: "1", ContentType: "image/jpeg", Bytes: 9,
 			SHA256: sha256.Sum256([]byte("t")), Width: 320, Height: 240, Blob: Blob{"staging", "incoming/t"}}},
@@ -132,6 +139,7 @@ func TestRecordsRoundTripInBothWireFormats(t *testing.T) {
 		p, err := c.DecodeProcessedImage(b)
 		check(t, spec, err)
 		same(t, spec, p, processed)
+		same(t, spec, p.Raw(), rawImage())
 	}
 }
 
@@ -165,12 +173,13 @@ func TestRecordOfAnotherSchemaVersionIsTakenByName(t *testing.T) {
 		{"name":"tenant","type":"string"},{"name":"image_id","type":"string"},{"name":"status","type":"string"},
 		{"name":"mood","type":"string"},{"name":"at","type":{"type":"long","logicalType":"timestamp-millis"}}]}`
 	name := t.Name()
-	id, err := mockNamed(name).register("image-status-value", older)
+	reg, err := avro.Open("mock://" + name)
 	check(t, name, err)
-	w, err := goavro.NewCodec(older)
+	w, err := avro.For[map[string]any](older, avro.With(reg))
 	check(t, name, err)
-	b, err := w.BinaryFromNative([]byte{0, 0, 0, 0, byte(id)}, map[string]any{
-		"tenant": "demo", "image_id": "img_a", "status": "accepted", "mood": "good", "at": received})
+	b, err := w.Append(nil, map[string]any{
+		"tenant": "demo", "image_id": "img_a", "status": "accepted", "mood": "good", "at": received},
+		serde.Meta{Topic: TopicImageStatus})
 	check(t, name, err)
 	c, err := NewCodec("mock://" + name)
 	check(t, name, err)
@@ -203,12 +212,39 @@ func TestForeignBytesAreUnreadable(t *testing.T) {
 	}
 }
 
+// A registry that is away says nothing about the record: it must not become a dead letter.
+func TestRegistryThatIsAwayIsNotTheRecordsFault(t *testing.T) {
+	t.Parallel()
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	c, err := NewCodec(down.URL)
+	check(t, "", err)
+	if _, err := c.EncodeRawImage(rawImage()); !errors.Is(err, ErrRegistry) {
+		t.Errorf("encode: %v", err)
+	}
+	if _, err := c.DecodeRawImage([]byte{0, 0, 0, 0, 9, 1}); !errors.Is(err, ErrRegistry) || errors.Is(err, ErrUnreadable) {
+		t.Errorf("decode: %v", err)
+	}
+}
+
+func TestSchemaTheRegistryDoesNotKnowIsTheRecordsFault(t *testing.T) {
+	t.Parallel()
+	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"error_code":40403,"message":"Schema not found"}`))
+	}))
+	t.Cleanup(empty.Close)
+	c, err := NewCodec(empty.URL)
+	check(t, "", err)
+	if _, err := c.DecodeRawImage([]byte{0, 0, 0, 0, 9, 1}); !errors.Is(err, ErrUnreadable) || errors.Is(err, ErrRegistry) {
+		t.Errorf("decode: %v", err)
+	}
+}
+
 func TestRegistryAddressIsChecked(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"localhost:8081", "ftp://x", "http://"} {
-		if _, err := NewCodec(bad); err == nil {
-			t.Errorf("%q accepted", bad)
-		}
+	if _, err := NewCodec("localhost:8081"); err == nil {
+		t.Error("an address without a scheme was accepted")
 	}
 }
 

@@ -28,10 +28,10 @@ type ImageStatus struct {
 	Tenant       string
 	Status       Status
 	At           time.Time
-	ErrorCode    string // "" when there is no error
-	Attempt      int    // 1 and up, within one life
-	Error        string // for people
-	Receipt      string // staging blob of the receipt it is about
+	ErrorCode    *string // one of the Code constants; nil when there is no error
+	Attempt      int     // 1 and up, within one life
+	Error        string  // for people
+	Receipt      string  // staging blob of the receipt it is about
 	ExpiresAt    time.Time
 	TenantClass  string
 	Origin       string
@@ -51,9 +51,18 @@ type ArchivedBlob struct {
 	Bytes     int64  `json:"bytes"`
 }
 
-// ProcessedImage is an image that decoded. It carries its RawImage's fields.
+// ProcessedImage is an image that decoded. It carries its RawImage's fields, and Raw gives them back.
 type ProcessedImage struct {
-	RawImage
+	ImageID     string
+	Tenant      string
+	Origin      string
+	ReceivedAt  time.Time
+	ExpiresAt   time.Time
+	ContentType string
+	Bytes       int64
+	SHA256      [32]byte
+	Blob        Blob
+	Trace       string
 	TenantClass string
 	Source      string // topic/partition/offset of the first receipt
 	Attempt     int
@@ -64,6 +73,14 @@ type ProcessedImage struct {
 	Frames      int32
 	Derivatives []Derivative
 	Steps       []StepResult
+}
+
+// Raw is the receipt behind a processed image.
+func (p ProcessedImage) Raw() RawImage {
+	return RawImage{
+		ImageID: p.ImageID, Tenant: p.Tenant, Origin: p.Origin, ReceivedAt: p.ReceivedAt, ExpiresAt: p.ExpiresAt,
+		ContentType: p.ContentType, Bytes: p.Bytes, SHA256: p.SHA256, Blob: p.Blob, Trace: p.Trace,
+	}
 }
 
 // Derivative is what a step made of an image. Width and Height are 0 where it is no picture.
