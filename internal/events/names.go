@@ -49,10 +49,13 @@ const Retention = 168 * time.Hour
 // no redrive is accepted: its records would outlive their topics' share of the seven days.
 const SettleLimit = 90 * time.Hour
 
-// ExpiresAt is when an image received at t must be gone: Retention later, rounded up to the second, because an
+// ExpiresAt is when an image received at t must be gone: Retention later.
+func ExpiresAt(received time.Time) time.Time { return Expiry(received, Retention) }
+
+// Expiry is when what was received at t and may be kept for so long must be gone, rounded up to the second, because an
 // immutability policy's end has no finer unit (RFC 1123).
-func ExpiresAt(received time.Time) time.Time {
-	t := received.UTC().Add(Retention)
+func Expiry(received time.Time, keep time.Duration) time.Time {
+	t := received.UTC().Add(keep)
 	if s := t.Truncate(time.Second); !s.Equal(t) {
 		return s.Add(time.Second)
 	}
