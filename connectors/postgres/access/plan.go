@@ -38,7 +38,9 @@ type Changes struct {
 }
 
 // Empty says that the database is as declared.
-func (c *Changes) Empty() bool { return len(c.Roles)+len(c.Migrations)+len(c.Rights)+len(c.Logins) == 0 }
+func (c *Changes) Empty() bool {
+	return len(c.Roles)+len(c.Migrations)+len(c.Rights)+len(c.Logins) == 0
+}
 
 // String is the plan as SQL with comments.
 func (c *Changes) String() string {
