@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -323,4 +324,18 @@ func eventually(t *testing.T, want string, got func() string) {
 			t.Fatalf("got %s, want %s", got(), want)
 		}
 	}
+}
+
+// nothingDead asserts that no dead letter of topic was written.
+func (k *kafka) nothingDead(topic string) {
+	k.t.Helper()
+	ends, err := kadm.NewClient(k.client).ListEndOffsets(k.t.Context(), topic+postgres.DeadLetterSuffix)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset != 0 {
+			k.t.Errorf("%d dead letters in %s/%d", o.Offset, o.Topic, o.Partition)
+		}
+	})
 }
