@@ -1,0 +1,156 @@
+package kafkad
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// kfake keeps each partition in a folder of segments: N.dat holds record batches as on the wire, one after the other,
+// the first at offset N; N.idx beside it has an entry for each. Batches before the log's start stay in a segment that
+// also holds later ones; kfake never reads them again, but their length and checksum must go on to be right.
+
+// The layout of a record batch, version 2 (KIP-98): https://kafka.apache.org/documentation/#recordbatch.
+const (
+	batchLengthAt     = 8  // int32: bytes after this field
+	batchPrefix       = 12 // what the length does not count
+	batchCRCAt        = 17 // uint32, Castagnoli, of everything after it
+	batchCRCFrom      = 21
+	batchAttributesAt = 21
+	batchLastDeltaAt  = 23
+	batchRecordsAt    = 61
+	batchControlBit   = 0x20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func partitionDir(data, topic string, partition int32) string {
+	return filepath.Join(data, "partitions", fmt.Sprintf("%s-%d", url.PathEscape(topic), partition))
+}
+
+// segments are the base offsets of the partition's segments, in no order.
+func segments(dir string) ([]int64, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("kafkad: %w", err)
+	}
+	var bases []int64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".dat")
+		if !ok {
+			continue
+		}
+		if base, err := strconv.ParseInt(name, 10, 64); err == nil {
+			bases = append(bases, base)
+		}
+	}
+	return bases, nil
+}
+
+func segmentPath(dir string, base int64, ext string) string {
+	return filepath.Join(dir, strconv.FormatInt(base, 10)+ext)
+}
+
+// blankBefore overwrites, in the partition's files, the records of all batches that end before start. It may be
+// repeated, and may run beside a broker whose log already starts there.
+func blankBefore(dir string, start int64) error {
+	bases, err := segments(dir)
+	if err != nil {
+		return err
+	}
+	for _, base := range bases {
+		if base >= start {
+			continue
+		}
+		err := blankSegment(segmentPath(dir, base, ".dat"), start)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the broker may have removed it meanwhile
+			return fmt.Errorf("kafkad: blank %s before %d: %w", dir, start, err)
+		}
+	}
+	return nil
+}
+
+func blankSegment(path string, start int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	header := make([]byte, batchRecordsAt)
+	changed := false
+	for pos := int64(0); ; {
+		if _, err := f.ReadAt(header, pos); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+		first := int64(binary.BigEndian.Uint64(header))
+		last := first + int64(int32(binary.BigEndian.Uint32(header[batchLastDeltaAt:])))
+		if last >= start {
+			break
+		}
+		size := batchPrefix + int64(binary.BigEndian.Uint32(header[batchLengthAt:]))
+		done, err := blankBatch(f, pos, size, header)
+		if err != nil {
+			return err
+		}
+		changed = changed || done
+		pos += size
+	}
+	if !changed {
+		return nil
+	}
+	return f.Sync()
+}
+
+// blankBatch zeroes the records of one batch and sets the checksum right. Control batches hold no data of anybody and
+// tell a restart how transactions ended: they stay.
+func blankBatch(f *os.File, pos, size int64, header []byte) (bool, error) {
+	if binary.BigEndian.Uint16(header[batchAttributesAt:])&batchControlBit != 0 || size <= batchRecordsAt {
+		return false, nil
+	}
+	blank := make([]byte, size)
+	copy(blank, header)
+	crc := crc32.Checksum(blank[batchCRCFrom:], castagnoli)
+	if binary.BigEndian.Uint32(header[batchCRCAt:]) == crc {
+		return false, nil // blank already
+	}
+	binary.BigEndian.PutUint32(blank[batchCRCAt:], crc)
+	_, err := f.WriteAt(blank, pos)
+	return err == nil, err
+}
+
+// holdEnd gives a partition without segments one empty batch that ends right before end, so that a broker which starts
+// on the folder goes on there. No client ever sees it: the log starts behind it.
+func holdEnd(dir string, end int64) error {
+	bases, err := segments(dir)
+	if err != nil || len(bases) > 0 || end == 0 {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("kafkad: %w", err)
+	}
+	b := kmsg.RecordBatch{FirstOffset: end - 1, Magic: 2, ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: 1}
+	record := kmsg.Record{Length: 6}
+	b.Records = record.AppendTo(nil)
+	raw := b.AppendTo(nil)
+	binary.BigEndian.PutUint32(raw[batchLengthAt:], uint32(len(raw)-batchPrefix))
+	binary.BigEndian.PutUint32(raw[batchCRCAt:], crc32.Checksum(raw[batchCRCFrom:], castagnoli))
+	if err := os.WriteFile(segmentPath(dir, end-1, ".dat"), raw, 0o644); err != nil {
+		return fmt.Errorf("kafkad: %w", err)
+	}
+	return nil
+}
