@@ -24,7 +24,9 @@ type stringSerde struct{}
 // String is UTF-8, as Kafka's StringSerializer.
 func String() Serde[string] { return stringSerde{} }
 
-func (stringSerde) Append(dst []byte, v string, _ Meta) ([]byte, error) { return append(dst, v...), nil }
+func (stringSerde) Append(dst []byte, v string, _ Meta) ([]byte, error) {
+	return append(dst, v...), nil
+}
 
 func (stringSerde) Decode(b []byte, _ Meta) (string, error) {
 	if !utf8.Valid(b) {
@@ -41,7 +43,9 @@ func Bytes() Serde[[]byte] { return bytesSerde{} }
 
 func (bytesSerde) Append(dst []byte, v []byte, _ Meta) ([]byte, error) { return append(dst, v...), nil }
 
-func (bytesSerde) Decode(b []byte, _ Meta) ([]byte, error) { return append(make([]byte, 0, len(b)), b...), nil }
+func (bytesSerde) Decode(b []byte, _ Meta) ([]byte, error) {
+	return append(make([]byte, 0, len(b)), b...), nil
+}
 
 type int64Serde struct{}
 
@@ -181,4 +185,6 @@ func Unit() Serde[struct{}] { return unitSerde{} }
 
 func (unitSerde) Append(dst []byte, _ struct{}, _ Meta) ([]byte, error) { return dst, nil }
 
-func (unitSerde) Decode(b []byte, _ Meta) (struct{}, error) { return struct{}{}, sized(b, 0, "struct{}") }
+func (unitSerde) Decode(b []byte, _ Meta) (struct{}, error) {
+	return struct{}{}, sized(b, 0, "struct{}")
+}

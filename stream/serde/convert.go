@@ -5,7 +5,9 @@ type pointerSerde[T any] struct{ s Serde[T] }
 // Pointer makes a Serde of pointers, for values that may be null.
 func Pointer[T any](s Serde[T]) Serde[*T] { return pointerSerde[T]{s} }
 
-func (p pointerSerde[T]) Append(dst []byte, v *T, m Meta) ([]byte, error) { return p.s.Append(dst, *v, m) }
+func (p pointerSerde[T]) Append(dst []byte, v *T, m Meta) ([]byte, error) {
+	return p.s.Append(dst, *v, m)
+}
 
 func (p pointerSerde[T]) Decode(b []byte, m Meta) (*T, error) {
 	v, err := p.s.Decode(b, m)

@@ -37,7 +37,6 @@ type Settings struct {
 	Uses       []any             // declared stores
 	Partition  any               // a partitioner; the sink knows its type
 	Reset      *Reset            // StartFrom
-	DeleteWhen any               // func(V) bool
 	NoLogging  bool              // state.NoLogging
 	LogConfig  map[string]string // state.Logging
 	Kept       bool              // any option about a store or its bytes was given, a name apart

@@ -1,0 +1,126 @@
+package stream
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream/metrics"
+	"github.com/millrun/millrun/stream/serde"
+)
+
+// Config is what an application sets once. The zero value of a field means its default.
+type Config struct {
+	// ApplicationID is the prefix of internal topics and the name of the consumer group. Required.
+	ApplicationID string
+	// Brokers are addresses host:port to begin with. Required, unless ClientOptions say it.
+	Brokers []string
+	// BufferedRecords is how many records of a partition may wait before fetching pauses. Default: 1000.
+	BufferedRecords int
+	// ClientID names this instance to the brokers. Default: ApplicationID and a random part.
+	ClientID string
+	// ClientOptions are passed to every client: TLS, SASL, hooks.
+	ClientOptions []kgo.Opt
+	// Clock is the wall clock of punctuations and of a context's Now. Everything about the broker keeps the machine's time.
+	// Default: time.Now.
+	Clock func() time.Time
+	// CommitInterval is how often offsets are committed. Default: 30s.
+	CommitInterval time.Duration
+	// DeadLetterTopic is where DeadLetter("") goes. Default: none.
+	DeadLetterTopic string
+	// Log gets what the application has to say. Default: slog.Default.
+	Log *slog.Logger
+	// MaxTaskIdle is how long a task with several input partitions waits for an empty one, once that has nothing left, before
+	// it goes on without; it keeps records of different topics in the order of their times. Default: 0; -1 never waits, not
+	// even for records that are known to be there.
+	MaxTaskIdle time.Duration
+	// Metrics is where the application's numbers go. Default: a registry of its own.
+	Metrics *metrics.Registry
+	// OffsetReset is where a source begins without committed offset. Default: Earliest.
+	OffsetReset OffsetReset
+	// ReplicationFactor is that of internal topics. Default: the broker's.
+	ReplicationFactor int
+	// Serdes are asked before the defaults by type. Default: none.
+	Serdes *serde.Registry
+	// Threads is the number of stream threads: clients that each work on tasks of their own. Default: 1.
+	Threads int
+	// TopicConfig are configurations of internal topics, beside those Kafka Streams gives them. Default: none.
+	TopicConfig map[string]string
+
+	// DeserializationErrors decides about records whose bytes cannot be read. Default: Fail.
+	DeserializationErrors ErrorHandler
+	// ProcessingErrors decides about errors and panics of the user's code. Default: Fail.
+	ProcessingErrors ErrorHandler
+	// ProductionErrors decides about records that cannot be written or that the broker refuses for good. Default: Fail.
+	ProductionErrors ErrorHandler
+	// OnRestore is told how restoring goes. It is called by a stream thread, which waits. Default: nobody.
+	OnRestore func(RestoreEvent)
+	// OnState is told of each change of state, one after the other. It must not wait for the application. Default: nobody.
+	OnState func(old, now State)
+}
+
+// defaults fills in what was not said.
+func (c *Config) defaults() {
+	if c.BufferedRecords == 0 {
+		c.BufferedRecords = 1000
+	}
+	if c.ClientID == "" {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // never fails: crypto/rand stops the program instead
+		c.ClientID = c.ApplicationID + "-" + hex.EncodeToString(b[:])
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	if c.CommitInterval == 0 {
+		c.CommitInterval = 30 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.New()
+	}
+	if c.Threads == 0 {
+		c.Threads = 1
+	}
+}
+
+// validate finds all faults at once.
+func (c *Config) validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%w: "+format, append([]any{ErrConfig}, args...)...))
+	}
+	if c.ApplicationID == "" {
+		bad("ApplicationID is missing")
+	} else if err := legalTopic(c.ApplicationID); err != nil {
+		bad("ApplicationID is the prefix of topics: %w", err)
+	}
+	if len(c.Brokers) == 0 && len(c.ClientOptions) == 0 {
+		bad("Brokers are missing")
+	}
+	if c.Threads < 0 {
+		bad("Threads is %d", c.Threads)
+	}
+	if c.BufferedRecords < 0 {
+		bad("BufferedRecords is %d", c.BufferedRecords)
+	}
+	if c.CommitInterval < 0 {
+		bad("CommitInterval is %s", c.CommitInterval)
+	}
+	if c.ReplicationFactor < 0 {
+		bad("ReplicationFactor is %d", c.ReplicationFactor)
+	}
+	if c.DeadLetterTopic != "" {
+		if err := legalTopic(c.DeadLetterTopic); err != nil {
+			bad("DeadLetterTopic: %w", err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,145 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// InternalTopic is a topic that the application makes for itself.
+type InternalTopic struct {
+	Name       string // as the broker knows it
+	Partitions int32
+	Config     map[string]string
+}
+
+// Topic is a topic's name on the broker: internal ones carry the application's id.
+func (p *Plan) Topic(name string, internal bool) string {
+	if internal {
+		return p.App + "-" + name
+	}
+	return name
+}
+
+// Changelog is the topic that keeps a store.
+func (p *Plan) Changelog(store string) string { return p.App + "-" + store + "-changelog" }
+
+// SourceTopics are all topics that the application reads, as the broker knows them, sorted.
+func (p *Plan) SourceTopics() []string { return p.topics(Source, nil) }
+
+// UserTopics are the topics of the given kind that the application does not make itself, sorted.
+func (p *Plan) UserTopics(k Kind) []string {
+	internal := false
+	return p.topics(k, &internal)
+}
+
+func (p *Plan) topics(k Kind, internal *bool) []string {
+	seen := map[string]bool{}
+	for _, n := range p.Nodes {
+		if n.Kind != k || internal != nil && n.Internal != *internal {
+			continue
+		}
+		for _, t := range n.Topics {
+			seen[p.Topic(t, n.Internal)] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// Topics are the topics a sub-topology reads, as the broker knows them, sorted.
+func (p *Plan) Topics(sub *Sub) []string {
+	var out []string
+	for _, n := range sub.Sources {
+		for _, t := range n.Topics {
+			out = append(out, p.Topic(t, n.Internal))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Tasks is how many tasks a sub-topology has: the most partitions of any of its topics.
+func (p *Plan) Tasks(sub *Sub, partitions map[string]int32) int32 {
+	var n int32
+	for _, t := range p.Topics(sub) {
+		n = max(n, partitions[t])
+	}
+	return n
+}
+
+// Internal finds the partitions of the repartition topics and adds them to partitions, which holds those of the user's
+// topics; then it lists every internal topic with the configuration Kafka Streams gives it. overrides are configurations
+// for all of them.
+func (p *Plan) Internal(partitions map[string]int32, overrides map[string]string) ([]InternalTopic, error) {
+	if err := p.derive(partitions); err != nil {
+		return nil, err
+	}
+	var out []InternalTopic
+	for _, name := range slices.Sorted(maps.Keys(p.parts)) {
+		topic := p.Topic(name, true)
+		out = append(out, InternalTopic{topic, partitions[topic], config(overrides, nil, map[string]string{
+			"cleanup.policy": "delete", "segment.bytes": "52428800", "retention.ms": "-1", "message.timestamp.type": "CreateTime",
+		})})
+	}
+	for _, sub := range p.Subs {
+		for _, s := range sub.Stores {
+			if s.Logged {
+				out = append(out, InternalTopic{p.Changelog(s.Name), p.Tasks(sub, partitions), config(overrides, s.Config, map[string]string{
+					"cleanup.policy": "compact", "message.timestamp.type": "CreateTime",
+				})})
+			}
+		}
+	}
+	return out, nil
+}
+
+// config lays the settings over each other: Kafka Streams' defaults, then the application's, then the store's own.
+func config(overrides, own, defaults map[string]string) map[string]string {
+	out := maps.Clone(defaults)
+	maps.Copy(out, overrides)
+	maps.Copy(out, own)
+	return out
+}
+
+// derive gives each repartition topic as many partitions as the widest topic that its writers' sub-topology reads. Those may
+// be repartition topics themselves, so it goes round until nothing is open.
+func (p *Plan) derive(partitions map[string]int32) error {
+	writers := map[string][]int{}
+	for _, n := range p.Nodes {
+		if n.Kind == Sink && n.Internal {
+			t := p.Topic(n.Topics[0], true)
+			writers[t] = append(writers[t], n.sub)
+		}
+	}
+	open := slices.Sorted(maps.Keys(writers))
+	for len(open) > 0 {
+		var left []string
+		for _, t := range open {
+			n, ok := p.width(writers[t], partitions)
+			if !ok {
+				left = append(left, t)
+				continue
+			}
+			partitions[t] = n
+		}
+		if len(left) == len(open) {
+			return fmt.Errorf("the partitions of %v depend on each other", left)
+		}
+		open = left
+	}
+	return nil
+}
+
+func (p *Plan) width(subs []int, partitions map[string]int32) (int32, bool) {
+	var n int32
+	for _, id := range subs {
+		for _, t := range p.Topics(p.Subs[id]) {
+			c, ok := partitions[t]
+			if !ok {
+				return 0, false
+			}
+			n = max(n, c)
+		}
+	}
+	return n, true
+}

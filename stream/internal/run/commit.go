@@ -1,0 +1,168 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/millrun/millrun/stream/internal/task"
+)
+
+// commitTimeout bounds flushing and committing together: beyond it the broker has been away for too long.
+const commitTimeout = 60 * time.Second
+
+// errMoved is what a commit returns when this member no longer owns its partitions: its tasks are at work elsewhere.
+var errMoved = errors.New("stream: the group has moved on without this member")
+
+// commit makes what the tasks have done last: everything sent is acknowledged, only then are the offsets committed. With a
+// crash between the two the records are processed again, which is what at-least-once says.
+func (t *thread) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	start := time.Now()
+	t.lastCommit = start
+	if err := t.flush(ctx); err != nil {
+		return err
+	}
+	var all []task.Offset
+	per := map[*active][]task.Offset{}
+	for _, a := range t.tasks {
+		if a.running && a.task.CommitNeeded() {
+			per[a] = a.task.Offsets()
+			all = append(all, per[a]...)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if err := t.commitOffsets(ctx, all); err != nil {
+		return err
+	}
+	for a, offsets := range per {
+		a.task.Committed(offsets)
+	}
+	t.purge(all)
+	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)
+	return nil
+}
+
+// flush waits until everything sent is acknowledged. Dead letters for what was not may themselves have to be waited for.
+func (t *thread) flush(ctx context.Context) error {
+	for {
+		if err := t.producer.cl.Flush(ctx); err != nil {
+			return fmt.Errorf("stream: the brokers did not take what was sent: %w", err)
+		}
+		if !t.producer.failed.Load() {
+			return nil
+		}
+		if err := t.producer.check(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// commitOffsets writes the offsets with their metadata, as this member of this generation, so that a member the group has
+// given up is refused.
+func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error {
+	member, generation := t.cl.GroupMetadata()
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation = t.e.app, member, generation
+	at := map[string]int{}
+	for _, o := range offsets {
+		i, ok := at[o.Topic]
+		if !ok {
+			i = len(req.Topics)
+			at[o.Topic] = i
+			topic := kmsg.NewOffsetCommitRequestTopic()
+			topic.Topic, topic.TopicID = o.Topic, t.e.partitions.topicID(o.Topic)
+			req.Topics = append(req.Topics, topic)
+		}
+		p := kmsg.NewOffsetCommitRequestTopicPartition()
+		p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Offset, o.Epoch
+		p.Metadata = kmsg.StringPtr(o.Metadata)
+		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
+	}
+	for {
+		err := issue(ctx, t, req)
+		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) {
+			return classify(err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stream: commit: %w", err)
+		case <-time.After(pause): // the coordinator is moving or loading
+		}
+	}
+}
+
+func issue(ctx context.Context, t *thread, req *kmsg.OffsetCommitRequest) error {
+	resp, err := req.RequestWith(ctx, t.cl)
+	if err != nil {
+		return err
+	}
+	for _, topic := range resp.Topics {
+		for _, p := range topic.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func classify(err error) error {
+	for _, moved := range []error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.RebalanceInProgress} {
+		if errors.Is(err, moved) {
+			return fmt.Errorf("%w: %w", errMoved, err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("stream: commit: %w", err)
+	}
+	return nil
+}
+
+// purge deletes from repartition topics what is committed: nobody reads it again. It is done beside the thread, one at a
+// time; what it misses the next one deletes.
+func (t *thread) purge(offsets []task.Offset) {
+	if time.Since(t.lastPurge) < t.e.o.PurgeInterval || !t.purging.TryLock() {
+		return
+	}
+	var done kadm.Offsets
+	for _, o := range offsets {
+		if t.e.repartition(o.Topic) {
+			done.AddOffset(o.Topic, o.Partition, o.Offset, -1)
+		}
+	}
+	if len(done) == 0 {
+		t.purging.Unlock()
+		return
+	}
+	t.lastPurge = time.Now()
+	t.purges.Go(func() {
+		defer t.purging.Unlock()
+		ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
+		defer cancel()
+		if _, err := t.e.admin.DeleteRecords(ctx, done); err != nil {
+			t.log.Warn("repartition topics were not purged; the next commit tries again", "error", err)
+		}
+	})
+}
+
+// repartition says whether a topic is a repartition topic of the application.
+func (e *Engine) repartition(topic string) bool {
+	for _, n := range e.o.Program.Plan.Nodes {
+		if n.Internal && e.o.Program.Plan.Topic(n.Topics[0], true) == topic {
+			return true
+		}
+	}
+	return false
+}
+
+// millis is a record's time.
+func millis(ms int64) time.Time { return time.UnixMilli(ms) }

@@ -1,0 +1,244 @@
+// Package run drives tasks with Kafka: the only place of the library with goroutines and sockets.
+//
+// An Engine makes the internal topics and starts its stream threads. A thread is one goroutine with one client: consumer,
+// producer and member of the group. It polls, gives records to its tasks, lets them work and sends what they want sent,
+// flushes and commits. Rebalance callbacks come on a goroutine of the client's; they and the thread take turns by the
+// thread's mutex, and the client holds rebalances back while records are being worked on (BlockRebalanceOnPoll).
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/task"
+	"github.com/millrun/millrun/stream/metrics"
+)
+
+// State is where an Engine stands.
+type State int32
+
+// The states, in Kafka Streams' words.
+const (
+	Created State = iota
+	Rebalancing
+	Running
+	PendingShutdown
+	NotRunning
+	PendingError
+	Failed
+)
+
+// Restored tells how the restoration of a store goes.
+type Restored struct {
+	Store     string
+	Task      task.ID
+	Restored  int64
+	Remaining int64
+	Done      bool
+}
+
+// Options are what an Engine is made of. All fields are set.
+type Options struct {
+	Program           *task.Program
+	Brokers           []string
+	ClientID          string
+	ClientOptions     []kgo.Opt
+	Threads           int
+	CommitInterval    time.Duration
+	PurgeInterval     time.Duration
+	Buffered          int
+	Reset             opt.Reset
+	ReplicationFactor int
+	TopicConfig       map[string]string
+	Clock             func() time.Time
+	Log               *slog.Logger
+	Metrics           *metrics.Registry
+	OnRestore         func(Restored)
+	OnState           func(old, now State)
+}
+
+// Engine runs a program on Kafka. Run is called once; the other methods are safe for concurrent use.
+type Engine struct {
+	o     Options
+	app   string
+	ready chan struct{}
+
+	admin      *kadm.Client
+	client     *kgo.Client // group-less: administration
+	partitions topicSizes
+
+	mu      sync.Mutex // guards what follows; taken last
+	state   State
+	working map[string]bool // threads whose tasks all work
+	stores  map[string]map[task.ID]*task.Store
+
+	epoch   atomic.Int64 // counts openings and closings of stores
+	telling sync.Mutex   // one state listener call after the other
+}
+
+// New makes an Engine; it asks no broker.
+func New(o Options) *Engine {
+	return &Engine{
+		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), working: map[string]bool{},
+		stores: map[string]map[task.ID]*task.Store{},
+	}
+}
+
+// State is where the engine stands.
+func (e *Engine) State() State {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.state
+}
+
+// Ready is closed once the engine has been Running.
+func (e *Engine) Ready() <-chan struct{} { return e.ready }
+
+// Run works until ctx ends or something fatal happens. It returns nil after a clean end.
+func (e *Engine) Run(ctx context.Context) error {
+	e.become(Rebalancing)
+	err := e.run(ctx)
+	if err != nil {
+		e.become(PendingError)
+		e.become(Failed)
+		return err
+	}
+	e.become(PendingShutdown)
+	e.become(NotRunning)
+	return nil
+}
+
+func (e *Engine) run(ctx context.Context) error {
+	client, err := kgo.NewClient(e.options("admin")...)
+	if err != nil {
+		return fmt.Errorf("stream: client: %w", err)
+	}
+	defer client.Close()
+	e.client, e.admin = client, kadm.NewClient(client)
+	if err := e.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // asked to stop before it began
+		}
+		return err
+	}
+	inner, stop := context.WithCancel(ctx)
+	defer stop()
+	errs := make([]error, e.o.Threads)
+	var wg sync.WaitGroup
+	for i := range e.o.Threads {
+		wg.Go(func() {
+			// One thread's failure ends them all: the instance stops, and its work moves to others.
+			if errs[i] = newThread(e, i+1).run(inner); errs[i] != nil {
+				stop()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// options are those that every client has.
+func (e *Engine) options(name string) []kgo.Opt {
+	return append([]kgo.Opt{
+		kgo.SeedBrokers(e.o.Brokers...),
+		kgo.ClientID(e.o.ClientID + "-" + name),
+		kgo.WithLogger(logger{e.o.Log.With("client", name)}),
+		kgo.MetadataMaxAge(time.Minute),
+	}, e.o.ClientOptions...)
+}
+
+// become changes the state and tells the listener; what is over stays over.
+func (e *Engine) become(s State) {
+	e.telling.Lock()
+	defer e.telling.Unlock()
+	e.mu.Lock()
+	old := e.state
+	final := old == NotRunning || old == Failed || (old == PendingShutdown && s < PendingShutdown) || (old == PendingError && s != Failed)
+	if old == s || final {
+		e.mu.Unlock()
+		return
+	}
+	e.state = s
+	e.mu.Unlock()
+	if s == Running {
+		select {
+		case <-e.ready:
+		default:
+			close(e.ready)
+		}
+	}
+	e.o.Log.Info("state", "from", int(old), "to", int(s))
+	e.o.OnState(old, s)
+}
+
+// works notes whether all tasks of a thread work; the engine is Running when those of all threads do.
+func (e *Engine) works(thread string, yes bool) {
+	e.mu.Lock()
+	if e.working[thread] == yes {
+		e.mu.Unlock()
+		return
+	}
+	e.working[thread] = yes
+	all := len(e.working) == e.o.Threads
+	for _, w := range e.working {
+		all = all && w
+	}
+	e.mu.Unlock()
+	if all {
+		e.become(Running)
+	} else {
+		e.become(Rebalancing)
+	}
+}
+
+// open makes a task's stores readable for queries, close takes them back.
+func (e *Engine) open(t *task.Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.epoch.Add(1)
+	for _, spec := range t.Stores() {
+		s, _ := t.Store(spec.Name)
+		if e.stores[spec.Name] == nil {
+			e.stores[spec.Name] = map[task.ID]*task.Store{}
+		}
+		e.stores[spec.Name][t.ID()] = s
+	}
+}
+
+func (e *Engine) close(t *task.Task) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.epoch.Add(1)
+	for _, spec := range t.Stores() {
+		delete(e.stores[spec.Name], t.ID())
+	}
+}
+
+// logger passes the client's messages on. What is routine for a client is detail for an application.
+type logger struct{ log *slog.Logger }
+
+// Level is the finest level that is passed on.
+func (l logger) Level() kgo.LogLevel {
+	if l.log.Enabled(context.Background(), slog.LevelDebug) {
+		return kgo.LogLevelInfo
+	}
+	return kgo.LogLevelWarn
+}
+
+// Log passes a message on.
+func (l logger) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	at := slog.LevelDebug
+	if level <= kgo.LogLevelWarn {
+		at = slog.LevelWarn
+	}
+	l.log.Log(context.Background(), at, msg, keyvals...)
+}

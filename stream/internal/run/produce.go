@@ -1,0 +1,151 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream/internal/task"
+)
+
+// producer sends what tasks want sent, without waiting. It belongs to a thread; promises come on the client's goroutine.
+type producer struct {
+	e      *Engine
+	cl     *kgo.Client
+	turn   int32 // partition of the next records without a key
+	failed atomic.Bool
+
+	mu     sync.Mutex // guards faults
+	faults []fault
+}
+
+// fault is a record that was not acknowledged.
+type fault struct {
+	source *task.Input
+	node   string
+	id     task.ID
+	record *kgo.Record
+	err    error
+}
+
+// batch remembers what its records stem from, for the case that they fail.
+type batch struct {
+	p       *producer
+	id      task.ID
+	records []kgo.Record
+	sources []*task.Input
+	nodes   []string
+}
+
+// send takes the outputs over; the slice is the task's again when it returns.
+func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) error {
+	if len(outs) == 0 {
+		return nil
+	}
+	b := &batch{p: p, id: id, records: make([]kgo.Record, len(outs)), sources: make([]*task.Input, len(outs)), nodes: make([]string, len(outs))}
+	p.turn++ // keyless records of one batch go to one partition, those of the next to another
+	promise := b.done
+	for i := range outs {
+		o, r := &outs[i], &b.records[i]
+		partition := o.Partition
+		if partition < 0 {
+			n, err := p.e.size(ctx, o.Topic)
+			if err != nil {
+				return &task.Error{Task: id, Node: o.Node, Op: "produce", Source: o.Source, Err: err}
+			}
+			partition = p.place(o.Key, n)
+		}
+		r.Topic, r.Partition, r.Key, r.Value = o.Topic, partition, o.Key, o.Value
+		r.Timestamp = millis(o.Time)
+		for _, h := range o.Headers {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+		}
+		b.sources[i], b.nodes[i] = o.Source, o.Node
+		p.cl.Produce(ctx, r, promise)
+	}
+	return nil
+}
+
+// place is the partition of a key, or any without one.
+func (p *producer) place(key []byte, n int32) int32 {
+	if key == nil {
+		return p.turn & 0x7fffffff % n
+	}
+	return task.Partition(key, n)
+}
+
+// done is the promise of all records of a batch.
+func (b *batch) done(r *kgo.Record, err error) {
+	if err == nil {
+		return
+	}
+	f := fault{id: b.id, record: r, err: err}
+	for i := range b.records {
+		if &b.records[i] == r {
+			f.source, f.node = b.sources[i], b.nodes[i]
+		}
+	}
+	b.p.mu.Lock()
+	b.p.faults = append(b.p.faults, f)
+	b.p.mu.Unlock()
+	b.p.failed.Store(true)
+}
+
+// check settles the records that failed so far, by the program's handler where the record itself is to blame. Everything
+// else is final: the client has tried for as long as trying may help.
+func (p *producer) check(ctx context.Context) error {
+	if !p.failed.Swap(false) {
+		return nil
+	}
+	p.mu.Lock()
+	faults := p.faults
+	p.faults = nil
+	p.mu.Unlock()
+	for _, f := range faults {
+		if err := p.settle(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *producer) settle(ctx context.Context, f fault) error {
+	final := &task.Error{Task: f.id, Node: f.node, Op: string(task.Production), Source: f.source,
+		Err: fmt.Errorf("to topic %q: %w", f.record.Topic, f.err)}
+	handle := p.e.o.Program.Handlers[task.Production]
+	if !recordsFault(f.err) || handle == nil {
+		return final
+	}
+	failure := task.Failure{Stage: task.Production, Task: f.id, Node: f.node, Source: f.source,
+		Time: f.record.Timestamp.UnixMilli(), Attempts: 1, Err: final.Err}
+	answer := handle(ctx, failure)
+	switch answer.Action {
+	case task.Continue:
+		return nil
+	case task.DeadLetter:
+		topic := answer.Topic
+		if topic == "" {
+			topic = p.e.o.Program.DeadLetter
+		}
+		if topic != "" && topic != f.record.Topic {
+			return p.send(ctx, f.id, []task.Output{failure.DeadLetter(topic)})
+		}
+	case task.Fail, task.Retry:
+	}
+	return final
+}
+
+// recordsFault says whether the broker refuses this record for good, and would take others.
+func recordsFault(err error) bool {
+	for _, e := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.PolicyViolation} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,234 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream/internal/task"
+)
+
+// restorer makes the stores of a thread's tasks whole from their changelogs, by a group-less client of its own, a poll at a
+// time so that rebalances are not held up. It belongs to the thread.
+type restorer struct {
+	t    *thread
+	cl   *kgo.Client // nil while nothing is restored
+	jobs map[part]*job
+}
+
+// job is the restoration of one store.
+type job struct {
+	a     *active
+	store string
+	at    part
+	next  int64 // where the client reads on
+	end   int64 // where the changelog ended when the job began: nobody else writes it meanwhile
+	done  int64
+}
+
+// step goes on restoring and begins the tasks that are whole. It says whether any is not yet.
+func (r *restorer) step(ctx context.Context) (restoring bool, err error) {
+	if err := r.begin(ctx); err != nil {
+		return true, err
+	}
+	if len(r.jobs) > 0 {
+		if err := r.poll(ctx); err != nil {
+			return true, err
+		}
+	}
+	if len(r.jobs) == 0 {
+		r.close()
+	}
+	for _, a := range r.t.tasks {
+		if a.running {
+			continue
+		}
+		if len(a.restoring) > 0 || !r.t.start(a) {
+			restoring = true
+			continue
+		}
+		if err := r.t.init(ctx, a); err != nil {
+			return true, err
+		}
+	}
+	return restoring, nil
+}
+
+// begin makes jobs of the stores that are not whole and have none.
+func (r *restorer) begin(ctx context.Context) error {
+	fresh := map[part]*job{}
+	topics := map[string]bool{}
+	for _, a := range r.t.tasks {
+		for store := range a.restoring {
+			at := part{r.t.e.o.Program.Plan.Changelog(store), a.id.Partition}
+			if r.jobs[at] == nil {
+				fresh[at] = &job{a: a, store: store, at: at}
+				topics[at.topic] = true
+			}
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	starts, err := r.t.e.admin.ListStartOffsets(ctx, keys(topics)...)
+	if err != nil {
+		return fmt.Errorf("stream: restore: %w", err)
+	}
+	ends, err := r.t.e.admin.ListCommittedOffsets(ctx, keys(topics)...)
+	if err != nil {
+		return fmt.Errorf("stream: restore: %w", err)
+	}
+	for at, j := range fresh {
+		start, ok1 := starts.Lookup(at.topic, at.partition)
+		end, ok2 := ends.Lookup(at.topic, at.partition)
+		if err := errors.Join(start.Err, end.Err); err != nil || !ok1 || !ok2 {
+			return fmt.Errorf("%w: changelog %s-%d: %w", ErrTopics, at.topic, at.partition, errors.Join(err))
+		}
+		j.next, j.end = start.Offset, end.Offset
+	}
+	return r.add(fresh)
+}
+
+// add starts reading. An empty changelog is restored as it is.
+func (r *restorer) add(fresh map[part]*job) error {
+	read := map[string]map[int32]kgo.Offset{}
+	for at, j := range fresh {
+		r.tell(j, false)
+		if j.next >= j.end {
+			r.finish(j)
+			continue
+		}
+		if r.jobs == nil {
+			r.jobs = map[part]*job{}
+		}
+		r.jobs[at] = j
+		if read[at.topic] == nil {
+			read[at.topic] = map[int32]kgo.Offset{}
+		}
+		read[at.topic][at.partition] = kgo.NewOffset().At(j.next)
+	}
+	if len(read) == 0 {
+		return nil
+	}
+	if r.cl == nil {
+		cl, err := kgo.NewClient(append(r.t.e.options("restore"),
+			kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+			kgo.KeepControlRecords(),
+			kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+			kgo.MaxDecompressBatchBytes(64<<20),
+		)...)
+		if err != nil {
+			return fmt.Errorf("stream: client: %w", err)
+		}
+		r.cl = cl
+	}
+	r.cl.AddConsumePartitions(read)
+	return nil
+}
+
+// poll applies what has come.
+func (r *restorer) poll(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pollWait)
+	defer cancel()
+	fetches := r.cl.PollRecords(ctx, pollMost)
+	for _, f := range fetches.Errors() {
+		switch {
+		case errors.Is(f.Err, context.DeadlineExceeded), errors.Is(f.Err, context.Canceled):
+		case errors.Is(f.Err, kerr.OffsetOutOfRange):
+			r.again(part{f.Topic, f.Partition})
+		default:
+			return fmt.Errorf("stream: restore from %s-%d: %w", f.Topic, f.Partition, f.Err)
+		}
+	}
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		j := r.jobs[part{p.Topic, p.Partition}]
+		if j == nil || len(p.Records) == 0 {
+			return
+		}
+		in := make([]task.Input, 0, len(p.Records))
+		for _, rec := range p.Records {
+			if !rec.Attrs.IsControl() {
+				in = append(in, input(rec))
+			}
+		}
+		j.a.task.Restore(j.store, in)
+		j.done += int64(len(in))
+		j.next = p.Records[len(p.Records)-1].Offset + 1
+		r.tell(j, false)
+		if j.next >= j.end {
+			r.remove(j)
+			r.finish(j)
+		}
+	})
+	return nil
+}
+
+// again begins a job anew: the changelog's beginning was deleted under it. What is gone was deleted from the store as well.
+func (r *restorer) again(at part) {
+	if j := r.jobs[at]; j != nil {
+		r.remove(j)
+	}
+}
+
+func (r *restorer) remove(j *job) {
+	delete(r.jobs, j.at)
+	r.cl.RemoveConsumePartitions(map[string][]int32{j.at.topic: {j.at.partition}})
+}
+
+func (r *restorer) finish(j *job) {
+	delete(j.a.restoring, j.store)
+	r.tell(j, true)
+}
+
+func (r *restorer) tell(j *job, done bool) {
+	left := max(0, j.end-j.next)
+	r.t.e.o.Metrics.Set("millrun_stream_restore_remaining_records", float64(left), r.t.labels("task", j.a.id.String(), "store", j.store)...)
+	r.t.e.o.OnRestore(Restored{Store: j.store, Task: j.a.id, Restored: j.done, Remaining: left, Done: done})
+}
+
+// forget ends the jobs of a task that is no longer ours.
+func (r *restorer) forget(a *active) {
+	for _, j := range r.jobs {
+		if j.a == a {
+			r.remove(j)
+		}
+	}
+}
+
+// close ends the client; the next restoration makes another.
+func (r *restorer) close() {
+	if r.cl != nil {
+		r.cl.Close()
+		r.cl = nil
+	}
+	clear(r.jobs)
+}
+
+// start says whether a task may begin: the committed offsets of all its partitions are known.
+func (t *thread) start(a *active) bool {
+	for topic := range a.partitions {
+		if _, ok := t.fetched[part{topic, a.id.Partition}]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// init begins a task whose stores are whole.
+func (t *thread) init(ctx context.Context, a *active) error {
+	var committed []task.Offset
+	for topic := range a.partitions {
+		committed = append(committed, t.fetched[part{topic, a.id.Partition}])
+	}
+	if err := a.task.Init(t.e.o.Clock(), committed); err != nil {
+		return err
+	}
+	a.running = true
+	t.e.open(a.task)
+	t.log.Debug("task works", "task", a.id.String(), "since", time.Since(t.lastCommit))
+	return t.producer.send(ctx, a.id, a.task.Take())
+}

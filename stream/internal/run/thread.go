@@ -1,0 +1,457 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/task"
+	"github.com/millrun/millrun/stream/serde"
+)
+
+// Sizes of the loop.
+const (
+	pollWait   = 100 * time.Millisecond // Kafka Streams' poll.ms; also how late a punctuation may be
+	pollMost   = 10_000                 // records at once
+	workMost   = 200 * time.Millisecond // then poll again, so that a rebalance waits no longer than this
+	turnMost   = 1000                   // records of one task before the next one's turn
+	drainLimit = 20 * time.Second       // for the last commit
+)
+
+// active is a task in the hands of a thread.
+type active struct {
+	id         task.ID
+	sub        *plan.Sub
+	task       *task.Task
+	cancel     context.CancelFunc // ends the context that user code sees
+	partitions map[string]bool    // topics whose partition is ours
+	restoring  map[string]bool    // stores that are not whole yet
+	running    bool
+}
+
+// thread is a stream thread. Its fields belong to whoever holds mu: the loop while it works, callbacks of the client
+// otherwise. The producer and the client have their own protection.
+type thread struct {
+	e        *Engine
+	name     string
+	log      *slog.Logger
+	cl       *kgo.Client
+	producer *producer
+
+	mu         sync.Mutex
+	tasks      map[task.ID]*active
+	suspended  map[task.ID]*active // given up by a clean revocation; taken up again if they come back at once
+	fetched    map[part]task.Offset
+	paused     map[part]bool
+	restore    *restorer
+	joined     bool
+	fatal      error // from a callback
+	lastCommit time.Time
+	lastPurge  time.Time
+	lastEnds   time.Time
+	lastCount  time.Time
+
+	purging sync.Mutex // held while a purge is under way
+	purges  sync.WaitGroup
+	life    context.Context // of purges: ends with the thread
+}
+
+// part is a partition of a topic.
+type part struct {
+	topic     string
+	partition int32
+}
+
+func newThread(e *Engine, n int) *thread {
+	name := e.o.ClientID + "-StreamThread-" + strconv.Itoa(n)
+	return &thread{
+		e: e, name: name, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
+		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
+	}
+}
+
+func (t *thread) labels(more ...string) []string {
+	return append([]string{"application", t.e.app, "thread", t.name}, more...)
+}
+
+// run is the life of a thread.
+func (t *thread) run(ctx context.Context) error {
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	t.life = life
+	cl, err := kgo.NewClient(t.options()...)
+	if err != nil {
+		return fmt.Errorf("stream: client: %w", err)
+	}
+	t.cl = cl
+	t.producer = &producer{e: t.e, cl: cl}
+	t.restore = &restorer{t: t}
+	t.e.works(t.name, false)
+	err = t.loop(ctx)
+	return errors.Join(err, t.shutdown(err == nil, end))
+}
+
+// options are those of a stream thread's client; research on franz-go says why each is set.
+func (t *thread) options() []kgo.Opt {
+	p := t.e.o.Program.Plan
+	return append(t.e.options(t.name[len(t.e.o.ClientID)+1:]),
+		kgo.ConsumerGroup(t.e.app),
+		kgo.ConsumeTopics(p.SourceTopics()...),
+		kgo.Balancers(&balancer{p}),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.OnPartitionsAssigned(t.assigned),
+		kgo.OnPartitionsRevoked(t.revoked),
+		kgo.OnPartitionsLost(t.lost),
+		kgo.OnOffsetsFetched(t.offsetsFetched),
+		kgo.AdjustFetchOffsetsFn(t.beginnings),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // their offsets count: without them a lag behind a transaction never becomes 0
+		kgo.FetchMaxPartitionBytes(1<<20),
+		kgo.MaxDecompressBatchBytes(64<<20),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.MaxBufferedRecords(200_000),
+		kgo.ProducerLinger(5*time.Millisecond),
+		kgo.RebalanceTimeout(5*time.Minute),
+	)
+}
+
+// loop polls and works until ctx ends.
+func (t *thread) loop(ctx context.Context) error {
+	busy := false
+	for ctx.Err() == nil {
+		fetches := t.poll(ctx, busy)
+		t.mu.Lock()
+		more, err := t.work(ctx, fetches)
+		t.mu.Unlock()
+		t.cl.AllowRebalance()
+		if err != nil {
+			return err
+		}
+		busy = more
+	}
+	return nil
+}
+
+// poll waits for records, but not while there is work at hand.
+func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
+	if busy {
+		return t.cl.PollRecords(nil, pollMost) //nolint:staticcheck // a nil context is kgo's way not to wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, pollWait)
+	defer cancel()
+	return t.cl.PollRecords(ctx, pollMost)
+}
+
+// work is one turn: take what was fetched, restore, process, punctuate, commit. More says that there is work left.
+func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err error) {
+	if err := t.take(ctx, fetches); err != nil {
+		return false, err
+	}
+	if t.fatal != nil {
+		return false, t.fatal
+	}
+	restoring, err := t.restore.step(ctx)
+	if err != nil {
+		return false, err
+	}
+	if more, err = t.process(ctx); err != nil {
+		return false, err
+	}
+	if err := t.ends(ctx); err != nil {
+		return false, err
+	}
+	if err := t.producer.check(ctx); err != nil {
+		return false, err
+	}
+	if err := t.maybeCommit(ctx); err != nil {
+		return false, err
+	}
+	t.flow()
+	t.count()
+	t.e.works(t.name, t.joined && !restoring)
+	return more || restoring, nil
+}
+
+// take queues what was fetched.
+func (t *thread) take(ctx context.Context, fetches kgo.Fetches) error {
+	for _, f := range fetches.Errors() {
+		if err := t.fetchFault(ctx, f); err != nil {
+			return err
+		}
+	}
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		a := t.owner(p.Topic, p.Partition)
+		if a == nil || len(p.Records) == 0 {
+			return
+		}
+		in := make([]task.Input, 0, len(p.Records))
+		for _, r := range p.Records {
+			if !r.Attrs.IsControl() {
+				in = append(in, input(r))
+			}
+		}
+		if len(in) > 0 {
+			a.task.Add(p.Topic, in)
+		}
+		last := p.Records[len(p.Records)-1]
+		a.task.Advance(p.Topic, last.Offset+1, last.LeaderEpoch)
+		a.task.SetEnd(p.Topic, p.LastStableOffset)
+	})
+	return nil
+}
+
+func (t *thread) owner(topic string, partition int32) *active {
+	for _, a := range t.tasks {
+		if a.id.Partition == partition && a.partitions[topic] {
+			return a
+		}
+	}
+	return nil
+}
+
+func input(r *kgo.Record) task.Input {
+	in := task.Input{
+		Topic: r.Topic, Partition: r.Partition, Epoch: r.LeaderEpoch, Offset: r.Offset, Time: r.Timestamp.UnixMilli(),
+		Key: r.Key, Value: r.Value,
+	}
+	if len(r.Headers) > 0 {
+		in.Headers = make(serde.Headers, len(r.Headers))
+		for i, h := range r.Headers {
+			in.Headers[i] = serde.Header{Key: h.Key, Value: h.Value}
+		}
+	}
+	return in
+}
+
+// fetchFault decides about an error of fetching. The client retries what may pass; what comes here is for us.
+func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
+	var lost *kgo.ErrDataLoss
+	var session *kgo.ErrGroupSession
+	switch {
+	case errors.Is(f.Err, context.DeadlineExceeded), errors.Is(f.Err, context.Canceled), errors.Is(f.Err, kgo.ErrClientClosed):
+		return nil
+	case errors.As(f.Err, &lost):
+		t.log.Warn("records are gone", "topic", lost.Topic, "partition", lost.Partition, "had", lost.ConsumedTo, "continues", lost.ResetTo)
+		return nil
+	case errors.Is(f.Err, kerr.OffsetOutOfRange):
+		return t.restart(ctx, f.Topic, f.Partition)
+	case errors.Is(f.Err, kerr.UnknownTopicOrPartition), errors.Is(f.Err, kerr.UnknownTopicID):
+		return fmt.Errorf("%w: topic %q was deleted while it was read: %w", ErrTopics, f.Topic, f.Err)
+	case errors.As(f.Err, &session):
+		if kerr.IsRetriable(session.Err) {
+			t.log.Warn("the group session ended; joining again", "error", session.Err)
+			return nil
+		}
+		return fmt.Errorf("stream: group %s: %w", t.e.app, session.Err)
+	case f.Topic == "":
+		return fmt.Errorf("stream: group %s: %w", t.e.app, f.Err)
+	}
+	return fmt.Errorf("stream: fetch from %s-%d: %w", f.Topic, f.Partition, f.Err)
+}
+
+// process lets the tasks work in turn until nothing is left or the time is up.
+func (t *thread) process(ctx context.Context) (more bool, err error) {
+	end := time.Now().Add(workMost)
+	for {
+		did := false
+		for _, a := range t.tasks {
+			if !a.running {
+				continue
+			}
+			n, err := t.turn(ctx, a)
+			if err != nil {
+				return false, err
+			}
+			did = did || n > 0
+		}
+		if !did {
+			return false, nil
+		}
+		if time.Now().After(end) {
+			return true, nil
+		}
+	}
+}
+
+// turn gives a task its turn: records, then what is due by the wall clock.
+func (t *thread) turn(ctx context.Context, a *active) (n int, err error) {
+	now := t.e.o.Clock()
+	for ; n < turnMost; n++ {
+		did, err := a.task.Process(now)
+		if err != nil {
+			return n, t.halt(ctx, a, err)
+		}
+		if !did {
+			break
+		}
+	}
+	if _, err := a.task.Punctuate(now); err != nil {
+		return n, t.halt(ctx, a, err)
+	}
+	return n, t.producer.send(ctx, a.id, a.task.Take())
+}
+
+// halt sends what the task had finished before it failed: it will be committed with the offsets of what was done.
+func (t *thread) halt(ctx context.Context, a *active, err error) error {
+	return errors.Join(err, t.producer.send(ctx, a.id, a.task.Take()))
+}
+
+func (t *thread) maybeCommit(ctx context.Context) error {
+	asked := false
+	for _, a := range t.tasks {
+		asked = a.task.CommitAsked() || asked
+	}
+	if !asked && time.Since(t.lastCommit) < t.e.o.CommitInterval {
+		return nil
+	}
+	err := t.commit(ctx)
+	if errors.Is(err, errMoved) {
+		t.log.Info("commit refused, a rebalance is under way", "error", err)
+		if !errors.Is(err, kerr.RebalanceInProgress) {
+			t.drop(t.tasks)
+		}
+		return nil
+	}
+	return err
+}
+
+// ends finds out whether partitions that tasks wait for have anything left. What is known is asked again after a while.
+func (t *thread) ends(ctx context.Context) error {
+	if time.Since(t.lastEnds) < pollWait {
+		return nil
+	}
+	t.lastEnds = time.Now()
+	topics := map[string]bool{}
+	for _, a := range t.tasks {
+		if a.running {
+			a.task.ForgetEnds()
+			for _, topic := range a.task.Blocked() {
+				topics[topic] = true
+			}
+		}
+	}
+	if len(topics) == 0 {
+		return nil
+	}
+	listed, err := t.e.admin.ListCommittedOffsets(ctx, keys(topics)...)
+	if err != nil {
+		t.log.Debug("ends of partitions are not known", "error", err)
+		return nil // asked again
+	}
+	for _, a := range t.tasks {
+		for topic := range a.partitions {
+			if o, ok := listed.Lookup(topic, a.id.Partition); ok && o.Err == nil {
+				a.task.SetEnd(topic, o.Offset)
+			}
+		}
+	}
+	return nil
+}
+
+// flow pauses partitions whose queues are long and resumes them when they are short. Pausing throws the client's buffer away,
+// so the two limits are far apart.
+func (t *thread) flow() {
+	pause, resume := map[string][]int32{}, map[string][]int32{}
+	for _, a := range t.tasks {
+		for topic := range a.partitions {
+			at := part{topic, a.id.Partition}
+			n := a.task.Buffered(topic)
+			switch {
+			case n > 2*t.e.o.Buffered && !t.paused[at]:
+				t.paused[at] = true
+				pause[topic] = append(pause[topic], at.partition)
+			case n < t.e.o.Buffered/2+1 && t.paused[at]:
+				delete(t.paused, at)
+				resume[topic] = append(resume[topic], at.partition)
+			}
+		}
+	}
+	if len(pause) > 0 {
+		t.cl.PauseFetchPartitions(pause)
+	}
+	if len(resume) > 0 {
+		t.cl.ResumeFetchPartitions(resume)
+	}
+}
+
+// count passes on what the tasks counted.
+func (t *thread) count() {
+	if time.Since(t.lastCount) < time.Second {
+		return
+	}
+	t.lastCount = time.Now()
+	for _, a := range t.tasks {
+		t.countTask(a)
+	}
+}
+
+func (t *thread) countTask(a *active) {
+	c, m := a.task.Counts(), t.e.o.Metrics
+	labels := t.labels("task", a.id.String())
+	m.Add("millrun_stream_process_total", float64(c.Processed), labels...)
+	m.Add("millrun_stream_dead_letters_total", float64(c.DeadLetters), labels...)
+	for reason, n := range c.Dropped {
+		m.Add("millrun_stream_dropped_records_total", float64(n), t.labels("task", a.id.String(), "reason", reason)...)
+	}
+}
+
+// shutdown gives everything back: with a last commit if the thread ended well.
+func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	t.mu.Lock()
+	err := t.commit(ctx)
+	if errors.Is(err, errMoved) || !clean {
+		if err != nil {
+			t.log.Info("the last commit failed", "error", err)
+		}
+		err = nil
+	}
+	err = errors.Join(err, t.drop(t.tasks), t.drop(t.suspended))
+	t.restore.close()
+	t.mu.Unlock()
+	end()
+	t.purges.Wait()
+	t.cl.CloseAllowingRebalance()
+	return err
+}
+
+// policy is where a source without committed offset begins.
+func (t *thread) policy(topic string) opt.Reset {
+	for _, n := range t.e.o.Program.Plan.Nodes {
+		if n.Kind != plan.Source {
+			continue
+		}
+		for _, name := range n.Topics {
+			if t.e.o.Program.Plan.Topic(name, n.Internal) != topic {
+				continue
+			}
+			switch {
+			case n.Internal:
+				return opt.Reset{Policy: opt.Earliest} // what we sent ourselves is never skipped
+			case n.Reset != nil:
+				return *n.Reset
+			}
+		}
+	}
+	return t.e.o.Reset
+}
+
+func keys(m map[string]bool) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}

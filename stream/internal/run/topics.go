@@ -1,0 +1,209 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/millrun/millrun/stream/internal/plan"
+)
+
+// ErrTopics is the cause when a topic is missing or does not fit.
+var ErrTopics = errors.New("stream: a topic is missing or does not fit")
+
+// Times of the start. A broker that does not answer within reach is reported, not waited for.
+const (
+	reachTimeout  = 30 * time.Second
+	createTimeout = 30 * time.Second
+	pause         = 100 * time.Millisecond
+)
+
+// topicSizes knows how many partitions topics have, and their ids. Safe for concurrent use.
+type topicSizes struct {
+	mu sync.RWMutex
+	n  map[string]int32
+	id map[string][16]byte
+}
+
+func (s *topicSizes) get(topic string) (int32, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n, ok := s.n[topic]
+	return n, ok
+}
+
+func (s *topicSizes) topicID(topic string) [16]byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.id[topic]
+}
+
+func (s *topicSizes) put(details kadm.TopicDetails) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.n == nil {
+		s.n, s.id = map[string]int32{}, map[string][16]byte{}
+	}
+	for _, d := range details {
+		if d.Err == nil {
+			s.n[d.Topic], s.id[d.Topic] = int32(len(d.Partitions)), d.ID
+		}
+	}
+}
+
+// prepare checks the topics of the user and makes those of the application.
+func (e *Engine) prepare(ctx context.Context) error {
+	p := e.o.Program.Plan
+	sources, sinks := p.UserTopics(plan.Source), p.UserTopics(plan.Sink)
+	all := slices.Concat(sources, sinks)
+	if dlq := e.o.Program.DeadLetter; dlq != "" {
+		all = append(all, dlq)
+	}
+	slices.Sort(all)
+	found, err := e.describe(ctx, slices.Compact(all))
+	if err != nil {
+		return err
+	}
+	var faults []error
+	missing := func(topics []string, what string) {
+		for _, t := range topics {
+			if d, ok := found[t]; !ok || d.Err != nil {
+				faults = append(faults, fmt.Errorf("%w: %s topic %q: %s", ErrTopics, what, t, topicFault(d.Err)))
+			}
+		}
+	}
+	missing(sources, "source")
+	missing(sinks, "sink")
+	if dlq := e.o.Program.DeadLetter; dlq != "" {
+		missing([]string{dlq}, "dead letter")
+	}
+	if len(faults) > 0 {
+		return errors.Join(faults...)
+	}
+	return e.makeInternal(ctx, found)
+}
+
+// topicFault says what is wrong with a topic and what to do about it.
+func topicFault(err error) string {
+	if err == nil || errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return "it does not exist; create it before the application starts, which makes only its internal topics"
+	}
+	return err.Error()
+}
+
+// describe asks about topics and remembers their sizes.
+func (e *Engine) describe(ctx context.Context, topics []string) (kadm.TopicDetails, error) {
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	defer cancel()
+	if err := e.client.Ping(ctx); err != nil {
+		return nil, fmt.Errorf("stream: no broker of %s answers: %w", strings.Join(e.o.Brokers, ", "), err)
+	}
+	found, err := e.admin.ListTopics(ctx, topics...)
+	if err != nil {
+		return nil, fmt.Errorf("stream: describe topics: %w", err)
+	}
+	e.partitions.put(found)
+	return found, nil
+}
+
+// makeInternal creates the internal topics that are missing and compares those that are there. Several instances may do so
+// at the same time: a topic that another has just made is fine.
+func (e *Engine) makeInternal(ctx context.Context, found kadm.TopicDetails) error {
+	sizes := map[string]int32{}
+	for name, d := range found {
+		sizes[name] = int32(len(d.Partitions))
+	}
+	wanted, err := e.o.Program.Plan.Internal(sizes, e.o.TopicConfig)
+	if err != nil {
+		return fmt.Errorf("stream: internal topics: %w", err)
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	names := make([]string, len(wanted))
+	for i, w := range wanted {
+		names[i] = w.Name
+	}
+	ctx, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	for {
+		there, err := e.describe(ctx, names)
+		if err != nil {
+			return err
+		}
+		open, err := compare(wanted, there)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		for _, w := range open {
+			if err := e.create(ctx, w); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: internal topic %q was created and does not appear: %w", ErrTopics, open[0].Name, ctx.Err())
+		case <-time.After(pause): // metadata needs a moment to reach every broker
+		}
+	}
+}
+
+// compare finds the topics that are not there yet.
+func compare(wanted []plan.InternalTopic, there kadm.TopicDetails) (open []plan.InternalTopic, err error) {
+	var faults []error
+	for _, w := range wanted {
+		d, ok := there[w.Name]
+		switch {
+		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) || d.Err == nil && len(d.Partitions) == 0:
+			open = append(open, w)
+		case d.Err != nil:
+			faults = append(faults, fmt.Errorf("%w: internal topic %q: %w", ErrTopics, w.Name, d.Err))
+		case int32(len(d.Partitions)) != w.Partitions:
+			faults = append(faults, fmt.Errorf("%w: internal topic %q has %d partitions, and the source topics ask for %d; reset the application or give the sources their old number", ErrTopics, w.Name, len(d.Partitions), w.Partitions))
+		}
+	}
+	return open, errors.Join(faults...)
+}
+
+func (e *Engine) create(ctx context.Context, w plan.InternalTopic) error {
+	configs := map[string]*string{}
+	for k, v := range maps.All(w.Config) {
+		configs[k] = &v
+	}
+	factor := int16(-1)
+	if e.o.ReplicationFactor > 0 {
+		factor = int16(e.o.ReplicationFactor)
+	}
+	resp, err := e.admin.CreateTopic(ctx, w.Partitions, factor, configs, w.Name)
+	if err == nil {
+		err = resp.Err
+	}
+	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+		return fmt.Errorf("%w: internal topic %q cannot be created: %w %s", ErrTopics, w.Name, err, resp.ErrMessage)
+	}
+	return nil
+}
+
+// size is how many partitions a topic has that records are sent to, asked once.
+func (e *Engine) size(ctx context.Context, topic string) (int32, error) {
+	if n, ok := e.partitions.get(topic); ok {
+		return n, nil
+	}
+	found, err := e.describe(ctx, []string{topic})
+	if err != nil {
+		return 0, err
+	}
+	n, ok := e.partitions.get(topic)
+	if !ok || n == 0 {
+		return 0, fmt.Errorf("%w: topic %q: %s", ErrTopics, topic, topicFault(found[topic].Err))
+	}
+	return n, nil
+}

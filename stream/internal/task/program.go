@@ -1,0 +1,125 @@
+// Package task is the core that runs a topology: a state machine without goroutine, clock, random source or socket. Records,
+// ticks and the contents of changelogs go in; records to produce, changelog records among them, and offsets to commit come
+// out. The runtime on Kafka and the test driver both feed it, so what holds in a test holds in production.
+package task
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/serde"
+)
+
+// ID names a task: a sub-topology and a partition.
+type ID struct {
+	Sub       int
+	Partition int32
+}
+
+// String is like "0_3".
+func (i ID) String() string { return fmt.Sprintf("%d_%d", i.Sub, i.Partition) }
+
+// Input is a record of a source topic. It is not changed once a task has it.
+type Input struct {
+	Topic     string
+	Partition int32
+	Epoch     int32 // the leader's, -1 if unknown
+	Offset    int64
+	Time      int64 // milliseconds
+	Key       []byte
+	Value     []byte
+	Headers   serde.Headers
+}
+
+// ByKey as an Output's partition leaves the choice to whoever sends: murmur2 of the key, any partition without one.
+const ByKey int32 = -1
+
+// Output is a record to send.
+type Output struct {
+	Topic     string
+	Partition int32
+	Time      int64
+	Key       []byte
+	Value     []byte
+	Headers   serde.Headers
+	Node      string // who sends: a sink, a store, or the node whose failure it tells
+	Source    *Input // what caused it; nil in a punctuation
+	Changelog bool
+}
+
+// Body makes what a node does in one task: for a source a func(*Rec, key, value []byte) error, for a processor or sink a
+// func(*Rec, K, V) error, which its parents know the type of.
+type Body func(a *Assembly, n *plan.Node) any
+
+// StoreSpec is a store of the program.
+type StoreSpec struct {
+	Name      string
+	Kind      store.Kind
+	Changelog string // "" if it keeps none
+	Opener    store.Opener
+}
+
+// Response is what a handler decides about a failure.
+type Response struct {
+	Action Action
+	Topic  string // for DeadLetter; "" is the program's
+}
+
+// Action is a kind of Response.
+type Action uint8
+
+// The actions.
+const (
+	Fail Action = iota
+	Continue
+	Retry
+	DeadLetter
+)
+
+// Handler decides about a failure. It is called by the task's goroutine.
+type Handler func(ctx context.Context, f Failure) Response
+
+// Program is a plan made runnable. It is shared by all tasks and never changed.
+type Program struct {
+	Plan       *plan.Plan
+	Bodies     []Body // by Node.Index
+	Stores     map[string]*StoreSpec
+	Handlers   map[Stage]Handler
+	DeadLetter string // the topic of a dead letter that names none
+	MaxIdle    time.Duration
+	Retryable  func(error) bool
+	User       any // the typed edge's: what contexts offer
+}
+
+// Env is what a task is given besides its records.
+type Env struct {
+	Context    context.Context          // ends when the task is closed
+	Partitions func(topic string) int32 // of topics that are written
+	Log        *slog.Logger             // carries the task
+	User       any                      // passed through to contexts
+}
+
+// Assembly makes the nodes of one task, children before parents.
+type Assembly struct {
+	Task   *Task
+	made   []any
+	inits  [][]func() error
+	closes [][]func() error
+}
+
+// Made is what a child of the node at work does; the caller knows its type.
+func (a *Assembly) Made(n *plan.Node) any { return a.made[n.Index] }
+
+// OnInit runs f when the task's stores are ready, in the order of the nodes.
+func (a *Assembly) OnInit(n *plan.Node, f func() error) {
+	a.inits[n.Index] = append(a.inits[n.Index], f)
+}
+
+// OnClose runs f when the task ends, in the order of the nodes.
+func (a *Assembly) OnClose(n *plan.Node, f func() error) {
+	a.closes[n.Index] = append(a.closes[n.Index], f)
+}

@@ -1,0 +1,76 @@
+package task
+
+import (
+	"time"
+)
+
+// Clock is what a punctuation follows.
+type Clock uint8
+
+// The clocks.
+const (
+	StreamTime Clock = iota
+	WallClock
+)
+
+// schedule is a punctuation to come, owned by its task.
+type schedule struct {
+	node     int
+	next     int64 // milliseconds
+	interval int64
+	f        func(time.Time) error
+	stopped  bool
+}
+
+// Schedule calls f every interval by a clock: by the stream's when it is first known and then at multiples of the
+// interval, by the wall's first after one interval. Intervals that were missed collapse into one call.
+func (t *Task) Schedule(node int, interval time.Duration, c Clock, f func(time.Time) error) (stop func()) {
+	s := &schedule{node: node, interval: max(interval.Milliseconds(), 1), f: f}
+	if c == WallClock {
+		s.next = t.now.UnixMilli() + s.interval
+	}
+	t.schedules[c] = append(t.schedules[c], s)
+	return func() { s.stopped = true }
+}
+
+// due takes the earliest schedule of a clock that now has reached.
+func (t *Task) due(c Clock, now int64) *schedule {
+	var first *schedule
+	kept := t.schedules[c][:0]
+	for _, s := range t.schedules[c] {
+		if s.stopped {
+			continue
+		}
+		kept = append(kept, s)
+		if s.next <= now && (first == nil || s.next < first.next) {
+			first = s
+		}
+	}
+	clear(t.schedules[c][len(kept):])
+	t.schedules[c] = kept
+	return first
+}
+
+// punctuate runs what is due by a clock.
+func (t *Task) punctuate(c Clock, now int64) (ran bool, err error) {
+	for len(t.schedules[c]) > 0 {
+		s := t.due(c, now)
+		if s == nil {
+			break
+		}
+		s.next += ((now-s.next)/s.interval + 1) * s.interval
+		t.begin(nil, Punctuation)
+		t.rec.Time, t.rec.At = now, s.node
+		t.touched, ran = true, true
+		if err := t.settled(func(r *Rec) error { return s.f(time.UnixMilli(now).UTC()) }); err != nil {
+			return ran, err
+		}
+	}
+	return ran, nil
+}
+
+// Punctuate runs what is due by the wall clock.
+func (t *Task) Punctuate(now time.Time) (bool, error) {
+	t.now = now
+	return t.punctuate(WallClock, now.UnixMilli())
+}

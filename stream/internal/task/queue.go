@@ -1,0 +1,77 @@
+package task
+
+// unknown stands for an offset or time that is not known yet.
+const unknown = -1
+
+// queue holds the records of one input partition that were fetched and not yet processed. Its position is what a commit
+// says: the first record that is not processed, or, when there is none, where the consumer goes on, which may lie behind
+// transaction markers.
+type queue struct {
+	topic     string
+	partition int32
+	source    func(*Rec, []byte, []byte) error
+	node      string
+
+	chunks [][]Input // never written again once here: outputs point into them
+	head   int       // in chunks[0]
+	n      int
+	order  uint64 // when the queue was last filled or served: the older one wins between equal times
+
+	next      int64 // where the consumer goes on
+	epoch     int32 // of the record before next
+	committed int64 // what the last commit said
+	end       int64 // of the partition, as far as known
+	time      int64 // the highest time taken from this queue: Kafka Streams' partition time
+	emptyAt   int64 // wall clock since which the queue is empty and the partition has no more; milliseconds
+}
+
+func newQueue(topic string, partition int32) *queue {
+	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, time: unknown, emptyAt: unknown}
+}
+
+func (q *queue) add(in []Input, order uint64) {
+	if len(in) == 0 {
+		return
+	}
+	if q.n == 0 {
+		q.order, q.emptyAt = order, unknown
+	}
+	q.chunks = append(q.chunks, in)
+	q.n += len(in)
+	last := in[len(in)-1]
+	q.advance(last.Offset+1, last.Epoch)
+}
+
+// advance moves the consumer's position: behind records, or behind transaction markers.
+func (q *queue) advance(next int64, epoch int32) {
+	if next > q.next {
+		q.next, q.epoch = next, epoch
+	}
+	q.end = max(q.end, q.next)
+}
+
+func (q *queue) peek() *Input { return &q.chunks[0][q.head] }
+
+func (q *queue) pop(order uint64) {
+	q.head++
+	q.n--
+	q.order = order
+	if q.head == len(q.chunks[0]) {
+		q.chunks, q.head = q.chunks[1:], 0
+		if len(q.chunks) == 0 {
+			q.chunks = nil
+		}
+	}
+}
+
+// position is what a commit would say, with the leader's epoch.
+func (q *queue) position() (int64, int32) {
+	if q.n > 0 {
+		in := q.peek()
+		return in.Offset, in.Epoch
+	}
+	return q.next, q.epoch
+}
+
+// caughtUp says whether an empty queue is known to have nothing left in its partition.
+func (q *queue) caughtUp() bool { return q.end != unknown && q.next >= q.end }

@@ -1,0 +1,369 @@
+package task
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/store"
+)
+
+// Task runs sub-topologies for one partition. It belongs to one goroutine; only what a store Shares may be used by others.
+//
+// Its life: New, Restore for each changelog, Init once, then Add, Process and Punctuate in any order, Close. After a method
+// has returned an error the task is stopped: nothing but Take and Close may be called.
+type Task struct {
+	id      ID
+	program *Program
+	env     Env
+	queues  []*queue
+	byTopic map[string]*queue
+	stores  map[string]*Store
+	ordered []*Store
+	parts   *Assembly
+	rec     Rec
+	now     time.Time
+	time    int64 // stream time: the highest time of any record processed
+	order   uint64
+
+	schedules [2][]*schedule
+	touched   bool // something happened that offsets do not show
+	asked     bool
+	started   bool // Init has run before
+	out       []Output
+	space     []byte
+	counts    Counts
+}
+
+// Counts is what a task has done since the last call of Task.Counts.
+type Counts struct {
+	Processed, Punctuated, DeadLetters int64
+	Dropped                            map[string]int64 // by reason
+}
+
+// New makes a task of the given sub-topologies. The runtime gives it one; the test driver gives it all of them, as Java's
+// does.
+func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
+	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, time: unknown}
+	t.rec.task = t
+	t.counts.Dropped = map[string]int64{}
+	for _, sub := range subs {
+		for _, s := range sub.Stores {
+			spec, ok := p.Stores[s.Name]
+			if !ok {
+				return nil, fmt.Errorf("store %s is not in the program", s.Name)
+			}
+			made := &Store{spec: spec, tree: store.NewTree(), task: t}
+			t.stores[s.Name] = made
+			t.ordered = append(t.ordered, made)
+		}
+	}
+	n := len(p.Plan.Nodes)
+	t.parts = &Assembly{Task: t, made: make([]any, n), inits: make([][]func() error, n), closes: make([][]func() error, n)}
+	for _, sub := range subs {
+		for i := len(sub.Nodes) - 1; i >= 0; i-- {
+			node := sub.Nodes[i]
+			t.parts.made[node.Index] = p.Bodies[node.Index](t.parts, node)
+			if node.Kind == plan.Source {
+				t.addQueues(node)
+			}
+		}
+	}
+	return t, nil
+}
+
+func (t *Task) addQueues(n *plan.Node) {
+	for _, topic := range n.Topics {
+		q := newQueue(t.program.Plan.Topic(topic, n.Internal), t.id.Partition)
+		q.source, q.node = t.parts.made[n.Index].(func(*Rec, []byte, []byte) error), n.Name
+		t.byTopic[q.topic] = q
+		t.queues = append(t.queues, q)
+	}
+}
+
+// ID is the task's name.
+func (t *Task) ID() ID { return t.id }
+
+// Env is what the task was given.
+func (t *Task) Env() Env { return t.env }
+
+// Program is what the task runs.
+func (t *Task) Program() *Program { return t.program }
+
+// Now is the wall clock as of the step at work.
+func (t *Task) Now() time.Time { return t.now }
+
+// Time is the stream time in milliseconds, -1 before the first record.
+func (t *Task) Time() int64 { return t.time }
+
+// Rec is the record at work.
+func (t *Task) Rec() *Rec { return &t.rec }
+
+// AskCommit asks for a commit soon.
+func (t *Task) AskCommit() { t.asked, t.touched = true, true }
+
+// Store finds a store of the task.
+func (t *Task) Store(name string) (*Store, bool) {
+	s, ok := t.stores[name]
+	return s, ok
+}
+
+// Stores are the task's stores in the order of their declaration.
+func (t *Task) Stores() []*StoreSpec {
+	out := make([]*StoreSpec, len(t.ordered))
+	for i, s := range t.ordered {
+		out[i] = s.spec
+	}
+	return out
+}
+
+// Restore applies records of a store's changelog, in their order, before Init.
+func (t *Task) Restore(name string, in []Input) {
+	s := t.stores[name]
+	for i := range in {
+		s.restore(&in[i])
+	}
+}
+
+// Init begins work: topics have the offsets and texts of their last commit.
+func (t *Task) Init(now time.Time, committed []Offset) error {
+	t.now = now
+	for _, c := range committed {
+		if q, ok := t.byTopic[c.Topic]; ok {
+			if !c.New {
+				q.committed = c.Offset
+			}
+			if q.next == unknown {
+				q.next, q.epoch = c.Offset, c.Epoch
+			}
+			q.time = max(q.time, PartitionTime(c.Metadata))
+			t.time = max(t.time, q.time)
+		}
+	}
+	if t.started {
+		return nil // taken up again: the processors never ended
+	}
+	for i, fs := range t.parts.inits {
+		for _, f := range fs {
+			t.begin(nil, Processing)
+			t.rec.At = i
+			if err := t.guarded(func(*Rec) error { return f() }); err != nil {
+				return t.stopped(err, "Init")
+			}
+		}
+	}
+	return nil
+}
+
+// Topics are the topics the task reads.
+func (t *Task) Topics() []string {
+	out := make([]string, len(t.queues))
+	for i, q := range t.queues {
+		out[i] = q.topic
+	}
+	return out
+}
+
+// Add queues records of one topic in their order. The slice is the task's from now on.
+func (t *Task) Add(topic string, in []Input) {
+	t.order++
+	t.byTopic[topic].add(in, t.order)
+}
+
+// Buffered is how many records of a topic wait.
+func (t *Task) Buffered(topic string) int { return t.byTopic[topic].n }
+
+// Advance tells that the consumer has gone on to an offset without records, behind a transaction's marker.
+func (t *Task) Advance(topic string, next int64, epoch int32) { t.byTopic[topic].advance(next, epoch) }
+
+// SetEnd tells where a topic's partition ends.
+func (t *Task) SetEnd(topic string, end int64) {
+	q := t.byTopic[topic]
+	q.end = max(q.end, end)
+}
+
+// Seek makes the consumer's position another one, as after a loss of records. What waits is still processed.
+func (t *Task) Seek(topic string, next int64) {
+	q := t.byTopic[topic]
+	q.next, q.epoch, q.end = next, unknown, unknown
+}
+
+// Suspend drops what waits: its partitions are given up, after a commit. Stores and processors stay, and Init takes the
+// task up again.
+func (t *Task) Suspend() {
+	for _, q := range t.queues {
+		at, epoch := q.position()
+		*q = queue{
+			topic: q.topic, partition: q.partition, source: q.source, node: q.node, time: q.time,
+			next: unknown, epoch: epoch, committed: at, end: unknown, emptyAt: unknown,
+		}
+	}
+	t.started = true
+}
+
+// ForgetEnds makes the task ask again where the partitions end that it waits for.
+func (t *Task) ForgetEnds() {
+	for _, q := range t.queues {
+		if q.n == 0 {
+			q.end = unknown
+		}
+	}
+}
+
+// Blocked are the topics whose end must be known before the task may go on: it has records, but one of an empty partition
+// could be older. Empty if nothing waits.
+func (t *Task) Blocked() []string {
+	if t.program.MaxIdle < 0 {
+		return nil
+	}
+	var waiting bool
+	var out []string
+	for _, q := range t.queues {
+		waiting = waiting || q.n > 0
+		if q.n == 0 && !q.caughtUp() {
+			out = append(out, q.topic)
+		}
+	}
+	if !waiting {
+		return nil
+	}
+	return out
+}
+
+// choose finds the queue whose head is the oldest, or nil while an empty one has to be waited for (max.task.idle.ms).
+func (t *Task) choose() *queue {
+	var best *queue
+	ready := true
+	for _, q := range t.queues {
+		if q.n == 0 {
+			ready = t.idle(q) && ready
+			continue
+		}
+		if best == nil {
+			best = q
+			continue
+		}
+		a, b := q.peek().Time, best.peek().Time
+		if a < b || a == b && q.order < best.order {
+			best = q
+		}
+	}
+	if !ready {
+		return nil
+	}
+	return best
+}
+
+// idle says whether an empty queue need not be waited for.
+func (t *Task) idle(q *queue) bool {
+	if t.program.MaxIdle < 0 {
+		return true
+	}
+	if !q.caughtUp() {
+		return false
+	}
+	if t.program.MaxIdle == 0 {
+		return true
+	}
+	now := t.now.UnixMilli()
+	if q.emptyAt == unknown {
+		q.emptyAt = now
+	}
+	return now-q.emptyAt >= t.program.MaxIdle.Milliseconds()
+}
+
+// Process takes one record, if there is one to take, and what is due by stream time after it.
+func (t *Task) Process(now time.Time) (bool, error) {
+	t.now = now
+	q := t.choose()
+	if q == nil {
+		return false, nil
+	}
+	in := q.peek()
+	t.begin(in, Processing)
+	if in.Time < 0 {
+		f := &Fault{Stage: Processing, Node: q.node, Err: fmt.Errorf("the record's timestamp is negative: %d", in.Time), Hint: "the topic's producer must set a time"}
+		return false, t.stopped(f, "read")
+	}
+	q.time = max(q.time, in.Time)
+	t.time = max(t.time, in.Time)
+	if err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) }); err != nil {
+		return false, err
+	}
+	t.order++
+	q.pop(t.order)
+	t.counts.Processed++
+	_, err := t.punctuate(StreamTime, t.time)
+	return true, err
+}
+
+// begin sets the record at work.
+func (t *Task) begin(in *Input, stage Stage) {
+	t.rec = Rec{task: t, stage: stage, Source: in}
+	if in != nil {
+		t.rec.Time, t.rec.Headers = in.Time, in.Headers
+	}
+}
+
+// guarded calls f and recovers it.
+func (t *Task) guarded(f func(*Rec) error) (err error) {
+	defer t.rec.Recover(&err)
+	return f(&t.rec)
+}
+
+// settled calls f until it succeeds or its failure is settled.
+func (t *Task) settled(f func(*Rec) error) error {
+	mark := t.rec.Mark()
+	for attempt := 1; ; attempt++ {
+		err := t.guarded(f)
+		if err == nil {
+			return nil
+		}
+		t.rec.Restore(mark)
+		retry, final := t.rec.Settle(err, attempt)
+		if final != nil {
+			return t.stopped(final, string(t.rec.stage))
+		}
+		if !retry {
+			return nil
+		}
+	}
+}
+
+// Take returns what is to be sent since the last call; the slice is the task's again after the next step.
+func (t *Task) Take() []Output {
+	out := t.out
+	t.out = t.out[:0]
+	return out
+}
+
+// Counts returns what was done since the last call.
+func (t *Task) Counts() Counts {
+	c := t.counts
+	t.counts = Counts{Dropped: map[string]int64{}}
+	return c
+}
+
+func (t *Task) drop(reason string) { t.counts.Dropped[reason]++ }
+
+func (t *Task) nodeName(i int) string {
+	if i < 0 || i >= len(t.program.Plan.Nodes) {
+		return ""
+	}
+	return t.program.Plan.Nodes[i].Name
+}
+
+// Close ends the processors. It does not commit.
+func (t *Task) Close() error {
+	var first error
+	for i, fs := range t.parts.closes {
+		for _, f := range fs {
+			t.begin(nil, Processing)
+			t.rec.At = i
+			if err := t.guarded(func(*Rec) error { return f() }); err != nil && first == nil {
+				first = t.stopped(err, "Close")
+			}
+		}
+	}
+	return first
+}

@@ -1,0 +1,155 @@
+package stream_test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream"
+)
+
+// patience bounds every wait of these tests. It is no measurement: nothing depends on how long things take.
+const patience = 60 * time.Second
+
+// cluster is a broker and what tests do with it.
+type cluster struct {
+	t       testing.TB
+	brokers []string
+	client  *kgo.Client
+	admin   *kadm.Client
+}
+
+// fake starts an embedded broker.
+func fake(t testing.TB) *cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return connect(t, c.ListenAddrs())
+}
+
+func connect(t testing.TB, brokers []string) *cluster {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.MaxBufferedRecords(300_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return &cluster{t, brokers, client, kadm.NewClient(client)}
+}
+
+func (c *cluster) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	c.t.Cleanup(cancel)
+	return ctx
+}
+
+func (c *cluster) topics(partitions int32, names ...string) {
+	c.t.Helper()
+	resp, err := c.admin.CreateTopics(c.ctx(), partitions, 1, nil, names...)
+	if err == nil {
+		err = resp.Error()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// pair is a record to send.
+type pair struct{ key, value string }
+
+func (c *cluster) produce(topic string, pairs ...pair) {
+	c.t.Helper()
+	records := make([]*kgo.Record, len(pairs))
+	for i, p := range pairs {
+		records[i] = &kgo.Record{Topic: topic, Value: []byte(p.value)}
+		if p.key != "" {
+			records[i].Key = []byte(p.key)
+		}
+	}
+	if err := c.client.ProduceSync(c.ctx(), records...).FirstErr(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// read calls f for each record of a topic, from its beginning, until f says that it has seen enough.
+func (c *cluster) read(topic string, f func(*kgo.Record) (enough bool)) {
+	c.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer client.Close()
+	ctx := c.ctx()
+	for {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			c.t.Fatalf("topic %s did not show what was waited for within %s", topic, patience)
+		}
+		for _, r := range fetches.Records() {
+			if f(r) {
+				return
+			}
+		}
+	}
+}
+
+// latest reads a topic until the latest value of each key, as the decoder reads it, is what is wanted.
+func (c *cluster) latest(topic string, decode func([]byte) int64, want map[string]int64) {
+	c.t.Helper()
+	got := map[string]int64{}
+	c.read(topic, func(r *kgo.Record) bool {
+		got[string(r.Key)] = decode(r.Value)
+		return maps.Equal(got, want)
+	})
+}
+
+// app starts an application and waits until it is running. It is closed when the test ends, and must end without error.
+func (c *cluster) app(d stream.Definition, cfg stream.Config) (a *stream.App, stop func()) {
+	c.t.Helper()
+	cfg.Brokers = c.brokers
+	if cfg.CommitInterval == 0 {
+		cfg.CommitInterval = 100 * time.Millisecond
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	}
+	a, err := stream.NewApp(d, cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- a.Run(context.Background()) }()
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		if err := a.Close(c.ctx()); err != nil {
+			c.t.Error(err)
+		}
+		if err := <-done; err != nil {
+			c.t.Error(err)
+		}
+	}
+	c.t.Cleanup(stop)
+	select {
+	case <-a.Ready():
+	case err := <-done:
+		done <- err
+		stopped = true
+		c.t.Fatalf("the application ended: %v", err)
+	case <-time.After(patience):
+		c.t.Fatalf("the application is not running after %s, but %s", patience, a.State())
+	}
+	return a, stop
+}

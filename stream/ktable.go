@@ -1,0 +1,104 @@
+package stream
+
+import (
+	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/store"
+)
+
+// KTable is a changing map from K to V: each record replaces or deletes the value of its key.
+// Null deletes, whatever V is: functions are called for present values only.
+type KTable[K, V any] struct {
+	_ [0]func(K, V)
+	t *tableFlow
+}
+
+// tableFlow is a table without its types.
+type tableFlow struct {
+	flow
+	decl    *store.Decl           // nil: it keeps no store
+	sendOld bool                  // changes carry the old value; decided before any task is made
+	old     func(force bool) bool // asks the table to send old values, at the price of a store if force; says whether it will
+}
+
+// keep gives the table a store.
+func (t *tableFlow) keep(m maker, d *store.Decl) {
+	t.decl = d
+	t.b.keep(m, d)
+}
+
+func (t *tableFlow) stores() []string {
+	if t.decl == nil {
+		return nil
+	}
+	return []string{t.decl.Name}
+}
+
+// Filter keeps the rows that satisfy keep; a row that no longer does is deleted downstream.
+func (t KTable[K, V]) Filter(keep func(K, V) bool, opts ...Materialized) KTable[K, V] {
+	return filterTable(t, "Filter", keep, true, materialized(opts))
+}
+
+// FilterNot drops the rows that satisfy drop.
+func (t KTable[K, V]) FilterNot(drop func(K, V) bool, opts ...Materialized) KTable[K, V] {
+	return filterTable(t, "FilterNot", drop, false, materialized(opts))
+}
+
+func filterTable[K, V any](t KTable[K, V], op string, keep func(K, V) bool, want bool, set opt.Settings) KTable[K, V] {
+	out := derived[K, V](t.t, op, "KTABLE-FILTER-", set, t.t.vs)
+	out.n.Body = tableFilterBody(out, keep, want)
+	// A parent that knows old values spares tombstones for rows that were never there. It is asked without force: a filter
+	// is not worth a store.
+	out.sendOld = t.t.old(false)
+	out.old = func(force bool) bool {
+		if out.decl != nil || t.t.old(force) {
+			out.sendOld = true
+		}
+		return out.sendOld
+	}
+	return KTable[K, V]{t: out}
+}
+
+// MapValues replaces the values.
+func (t KTable[K, V]) MapValues[V2 any](f func(K, V) V2, opts ...Materialized) KTable[K, V2] {
+	out := derived[K, V2](t.t, "MapValues", "KTABLE-MAPVALUES-", materialized(opts), nil)
+	out.n.Body = tableMapBody(out, f)
+	out.old = func(force bool) bool {
+		if out.decl != nil || t.t.old(force) {
+			out.sendOld = true
+		}
+		return out.sendOld
+	}
+	return KTable[K, V2]{t: out}
+}
+
+// derived adds the node of a table operator, and its store if one is named.
+func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs any) *tableFlow {
+	m := from.b.at(op)
+	named := set.StoreName != ""
+	if !named && set.Kept {
+		from.b.graph.StoreName(prefix) // as Java: a Materialized without a name burns a number and makes no store
+	}
+	out := &tableFlow{flow: flow{b: from.b, ks: first(set.KeySerde, from.ks), vs: first(set.ValueSerde, vs)}}
+	name := from.b.graph.Named(set.Name, prefix)
+	if named {
+		out.keep(m, declared[K, V](m, &set, from.ks, vs))
+	}
+	out.n = m.node(plan.Processor, name, from.n)
+	out.n.Stores = out.stores()
+	return out
+}
+
+// ToStream is the stream of changes; deletes are tombstones.
+func (t KTable[K, V]) ToStream(opts ...Option) KStream[K, V] {
+	n := t.t.then("ToStream", "KTABLE-TOSTREAM-", opts, toStreamBody[K, V]())
+	return KStream[K, V]{s: &flow{b: t.t.b, n: n, ks: t.t.ks, vs: t.t.vs}}
+}
+
+// StoreName is the name a query may use, or "" if the table keeps no store.
+func (t KTable[K, V]) StoreName() string {
+	if t.t.decl == nil {
+		return ""
+	}
+	return t.t.decl.Name
+}

@@ -1,0 +1,146 @@
+package stream
+
+import (
+	"time"
+
+	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/state"
+)
+
+// Option is what every operator takes: Named. All option kinds are sealed.
+type Option interface{ opt.Plain }
+
+// Consumed is an option of a source.
+type Consumed interface{ opt.Consumed }
+
+// TableSource is an option of Table: Consumed and Materialized in one.
+type TableSource interface{ opt.TableSource }
+
+// Produced is an option of To.
+type Produced interface{ opt.Produced }
+
+// Grouped is an option of GroupBy and GroupByKey.
+type Grouped interface{ opt.Grouped }
+
+// Materialized is an option of whatever keeps a store.
+type Materialized interface{ opt.Materialized }
+
+// Processed is an option of Process.
+type Processed interface{ opt.Processed }
+
+// AnyOption fits everywhere.
+type AnyOption interface {
+	Option
+	Consumed
+	TableSource
+	Produced
+	Grouped
+	Materialized
+	Processed
+}
+
+// SerdeOption fits where bytes are read or written.
+type SerdeOption interface {
+	Consumed
+	TableSource
+	Produced
+	Grouped
+	Materialized
+}
+
+// StoreOption fits whatever keeps a store; the settings of package state do too.
+type StoreOption interface {
+	TableSource
+	Materialized
+}
+
+// SourceOption fits sources.
+type SourceOption interface {
+	Consumed
+	TableSource
+}
+
+// PartitionOption fits what writes a topic.
+type PartitionOption interface{ Produced }
+
+// option is every option there is: the interfaces above let each constructor say where it fits.
+type option func(*opt.Settings)
+
+// PlainOption applies the option; only this module can call it.
+func (o option) PlainOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// ConsumedOption applies the option; only this module can call it.
+func (o option) ConsumedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// TableSourceOption applies the option; only this module can call it.
+func (o option) TableSourceOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// ProducedOption applies the option; only this module can call it.
+func (o option) ProducedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// GroupedOption applies the option; only this module can call it.
+func (o option) GroupedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// MaterializedOption applies the option; only this module can call it.
+func (o option) MaterializedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// ProcessedOption applies the option; only this module can call it.
+func (o option) ProcessedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// Named names the operator; the names of its internal topics and stores follow from it.
+func Named(name string) AnyOption { return option(func(s *opt.Settings) { s.Name = name }) }
+
+// KeySerde overrides the default by type; a wrong type is an error of the builder.
+func KeySerde[K any](k serde.Serde[K]) SerdeOption {
+	return option(func(s *opt.Settings) { s.KeySerde, s.Kept = k, true })
+}
+
+// ValueSerde overrides the default by type.
+func ValueSerde[V any](v serde.Serde[V]) SerdeOption {
+	return option(func(s *opt.Settings) { s.ValueSerde, s.Kept = v, true })
+}
+
+// As names the store, which makes it open to queries.
+func As(name string) StoreOption {
+	return option(func(s *opt.Settings) { s.StoreName, s.Kept = name, true })
+}
+
+// Into uses a declared store, with its serdes and settings.
+func Into(h state.Any) StoreOption {
+	return option(func(s *opt.Settings) { s.Store, s.StoreName, s.Kept = h, h.Name(), true })
+}
+
+// StartFrom says where a source without committed offset begins. Default: Config.OffsetReset.
+func StartFrom(o OffsetReset) SourceOption {
+	return option(func(s *opt.Settings) { r := o.reset; s.Reset = &r })
+}
+
+// Partition chooses the partition of n, from 0. Default: murmur2 of the key, as Kafka.
+func Partition[K, V any](f func(topic string, k K, v V, n int) int) PartitionOption {
+	return option(func(s *opt.Settings) { s.Partition = f })
+}
+
+// Uses connects a processor to the stores it opens.
+func Uses(stores ...state.Any) Processed {
+	return option(func(s *opt.Settings) {
+		for _, h := range stores {
+			s.Uses = append(s.Uses, h)
+		}
+	})
+}
+
+// OffsetReset is where to begin without a committed offset. The zero value is Earliest.
+type OffsetReset struct{ reset opt.Reset }
+
+// Earliest is the first record there is.
+func Earliest() OffsetReset { return OffsetReset{opt.Reset{Policy: opt.Earliest}} }
+
+// Latest is what comes from now on.
+func Latest() OffsetReset { return OffsetReset{opt.Reset{Policy: opt.Latest}} }
+
+// Ago is d before now.
+func Ago(d time.Duration) OffsetReset { return OffsetReset{opt.Reset{Policy: opt.ByDuration, Ago: d}} }
+
+// NoReset fails.
+func NoReset() OffsetReset { return OffsetReset{opt.Reset{Policy: opt.None}} }

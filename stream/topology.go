@@ -1,0 +1,123 @@
+package stream
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+
+	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/task"
+	"github.com/millrun/millrun/stream/metrics"
+)
+
+// Topology is a checked graph of sources, processors and sinks: what Builder.Build returns. It is never changed, so it is
+// safe for concurrent use; it runs in one App or one test driver.
+type Topology struct {
+	b    *build
+	plan *plan.Plan
+}
+
+func (t *Topology) definition() *build { return t.b }
+
+// Describe is Kafka Streams' description, byte for byte.
+func (t *Topology) Describe() string { return t.plan.Describe() }
+
+// Graph is the description as data, for pictures and tools.
+func (t *Topology) Graph() Graph {
+	var g Graph
+	for _, n := range t.plan.Nodes {
+		g.Nodes = append(g.Nodes, GraphNode{
+			Subtopology: n.Sub(), Name: n.Name, Kind: n.Kind.String(), Topics: slices.Clone(n.Topics),
+			Stores: slices.Clone(n.Stores), Predecessors: nodeNames(n.Parents), Successors: nodeNames(n.Children),
+			File: n.Site.File, Line: n.Site.Line,
+		})
+	}
+	return g
+}
+
+func nodeNames(nodes []*plan.Node) []string {
+	out := make([]string, len(nodes))
+	for i, n := range nodes {
+		out[i] = n.Name
+	}
+	return out
+}
+
+// Graph is a topology as data, its nodes in the order they were declared.
+type Graph struct{ Nodes []GraphNode }
+
+// GraphNode is a source, processor or sink. Topics are without the application's prefix.
+type GraphNode struct {
+	Subtopology  int
+	Name, Kind   string
+	Topics       []string
+	Stores       []string
+	Predecessors []string
+	Successors   []string
+	File         string
+	Line         int
+}
+
+// assemble finishes the graph and finds the serdes of everything in it: all faults at once.
+func assemble(b *build, c Config) (*task.Program, error) {
+	p, found := b.graph.Finish(c.ApplicationID)
+	rs := &resolver{registry: c.Serdes, plan: p}
+	prog := &task.Program{
+		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
+		MaxIdle: c.MaxTaskIdle, Retryable: IsRetryable, User: &offered{c.Metrics},
+		Handlers: map[task.Stage]task.Handler{
+			task.Deserialization: handler(c.DeserializationErrors),
+			task.Processing:      handler(c.ProcessingErrors),
+			task.Punctuation:     handler(c.ProcessingErrors),
+			task.Serialization:   handler(c.ProductionErrors),
+			task.Production:      handler(c.ProductionErrors),
+		},
+	}
+	for _, n := range p.Nodes {
+		made, err := n.Body.(body)(rs)
+		if err != nil {
+			found = append(found, plan.Fault{Site: n.Site, Op: n.Op, Node: n.Name, Err: err})
+		}
+		prog.Bodies[n.Index] = made
+	}
+	for _, s := range p.Stores {
+		d := s.Body.(*store.Decl)
+		opener, err := d.Resolve(d, c.Serdes, p.Changelog(d.Name))
+		if err != nil {
+			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
+		}
+		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener}
+		if s.Logged {
+			spec.Changelog = p.Changelog(d.Name)
+		}
+		prog.Stores[d.Name] = spec
+	}
+	if len(found) > 0 {
+		return nil, faults(found)
+	}
+	return prog, nil
+}
+
+// errClaimed is what a second App or driver of one definition gets.
+var errClaimed = errors.New("stream: this Builder already belongs to an App or a test driver: make a new one")
+
+func claim(claimed *atomic.Bool) error {
+	if !claimed.CompareAndSwap(false, true) {
+		return errClaimed
+	}
+	return nil
+}
+
+// Assemble checks a definition and makes it the caller's. It is there for package streamtest; only this module can call it.
+func Assemble(_ opt.Seal, d Definition, c Config) (*task.Program, error) {
+	if c.Metrics == nil {
+		c.Metrics = metrics.New()
+	}
+	prog, err := assemble(d.definition(), c)
+	if err != nil {
+		return nil, err
+	}
+	return prog, claim(&d.definition().claimed)
+}
