@@ -52,7 +52,9 @@ func TestNothingGoesBeforeItsTime(t *testing.T) {
 	w.put(t, "compacted", "newest", "v")
 	putAt(t, w.cl, w.clock.Now().Add(-time.Hour), "sentinel", "x", "v")
 	await(t, "retention has run", func() bool { first, _ := bounds(t, w.adm, "sentinel"); return first == 1 })
-	await(t, "compaction has run", func() bool { return w.s.cleaner.compactedTo("compacted", w.s.cluster.TopicInfo("compacted").TopicID, 0) == 0 })
+	await(t, "compaction has run", func() bool {
+		return w.s.cleaner.compactedTo("compacted", w.s.cluster.TopicInfo("compacted").TopicID, 0) == 0
+	})
 	for _, topic := range []string{"raw", "ever", "compacted"} {
 		if first, _ := bounds(t, w.adm, topic); first != 0 {
 			t.Errorf("%s starts at %d: something went before its time", topic, first)
