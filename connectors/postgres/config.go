@@ -25,7 +25,7 @@ type Config struct {
 	Clock clock.Clock
 	// DSN is the database's URL with the login of the topic's team, changes.Login. Required.
 	DSN string
-	// Group is the consumer group. Default: "millrun-" and the topic.
+	// Group is the consumer group. Default: "millrun-" and Name.
 	Group string
 	// InstanceID makes the process a static member of the group: killed and started again, it has its partitions back at
 	// once instead of after the session timeout. Unique among the group's processes. Default: none.
@@ -36,6 +36,8 @@ type Config struct {
 	Log *slog.Logger
 	// Metrics takes the millrun_orders_ and millrun_dlq_ metrics; appliers may share it. Default: none.
 	Metrics prometheus.Registerer
+	// Name is the topic's name in this cluster; dead letters go to Name and ".dlq". Default: Topic.
+	Name string
 	// ParkFor is how long, by Clock, an event waits for the item, order or member it speaks of. Default: 30 s.
 	ParkFor time.Duration
 	// Password returns the password for a new connection, for tokens that expire. Default: that of DSN.
@@ -49,7 +51,7 @@ type Config struct {
 	Retention time.Duration
 	// Stamp gives dead letters their timestamp. Default: the machine's time.
 	Stamp clock.Clock
-	// Topic is one of changes.Topics. Required.
+	// Topic is one of changes.Topics: what the events are about. Required.
 	Topic string
 }
 
@@ -64,8 +66,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Stamp == nil {
 		c.Stamp = clock.System{}
 	}
+	if c.Name == "" {
+		c.Name = c.Topic
+	}
 	if c.Group == "" {
-		c.Group = "millrun-" + c.Topic
+		c.Group = "millrun-" + c.Name
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

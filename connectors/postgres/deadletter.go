@@ -30,19 +30,19 @@ func (a *Applier) deadLetter(d deadRecord) *kgo.Record {
 	add := func(key, value string) {
 		headers = append(headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 	}
-	add("__streams.errors.topic", a.cfg.Topic)
+	add("__streams.errors.topic", a.cfg.Name)
 	add("__streams.errors.partition", strconv.Itoa(int(d.it.id.partition)))
 	add("__streams.errors.offset", strconv.FormatInt(d.it.id.offset, 10))
 	add("__streams.errors.exception", exceptionName(d.cause))
 	add("__streams.errors.message", d.cause.Error())
-	add("__streams.errors.stacktrace", fmt.Sprintf("applier %s as %s: %s: %v", a.cfg.Topic, a.login, d.stage, d.cause))
+	add("__streams.errors.stacktrace", fmt.Sprintf("applier %s as %s: %s: %v", a.cfg.Name, a.login, d.stage, d.cause))
 	add("__millrun.stage", d.stage)
 	add("__millrun.attempts", strconv.Itoa(attempts))
 	add("__millrun.credential", a.login)
 	if d.sqlstate != "" {
 		add("__millrun.sqlstate", d.sqlstate)
 	}
-	return &kgo.Record{Topic: a.cfg.Topic + DeadLetterSuffix, Key: src.Key, Value: src.Value, Headers: headers,
+	return &kgo.Record{Topic: a.cfg.Name + DeadLetterSuffix, Key: src.Key, Value: src.Value, Headers: headers,
 		Timestamp: a.cfg.Stamp.Now()}
 }
 
@@ -91,7 +91,7 @@ func (s *session) writeDeadLetters(ctx context.Context, dead []deadRecord, acked
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("postgres: %d of %d dead letters were not acknowledged by %s%s: %w",
-			len(errs), len(dead), s.a.cfg.Topic, DeadLetterSuffix, errs[0])
+			len(errs), len(dead), s.a.cfg.Name, DeadLetterSuffix, errs[0])
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func makeShop(ctx context.Context, name string) error {
 	if err := adminExec(ctx, server.AdminURL(), "CREATE DATABASE "+name); err != nil {
 		return err
 	}
-	_, err := access.Apply(ctx, policy, access.Options{AdminURL: adminURL(name), Passwords: passwords()})
+	_, err := access.Apply(ctx, policy, access.Options{AdminURL: adminURL(name), Passwords: passwords(), Log: quiet})
 	return err
 }
 
@@ -118,7 +118,7 @@ func newShop(t *testing.T) *shop {
 	t.Cleanup(func() {
 		s.must(adminExec(context.Background(), server.AdminURL(), "DROP DATABASE "+s.name+" WITH (FORCE)"))
 	})
-	_, err := access.Apply(t.Context(), policy, access.Options{AdminURL: adminURL(s.name)}) // the database's own rights are not copied
+	_, err := access.Apply(t.Context(), policy, access.Options{AdminURL: adminURL(s.name), Log: quiet}) // the database's own rights are not copied
 	s.must(err)
 	return s
 }

@@ -20,7 +20,7 @@ func (s *session) insertParked(ctx context.Context, tx pgx.Tx, r *run) error {
 		b.Queue(`INSERT INTO pipeline.parked_events (applier, cluster_id, topic_id, topic, partition_no, record_offset,
 			entity_key, parked_at, record_timestamp, record_key, record_value, header_keys, header_values)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-			s.a.role, s.cluster, it.id.topicID, s.a.cfg.Topic, it.id.partition, it.id.offset, it.event.Key(), r.now,
+			s.a.role, s.cluster, it.id.topicID, s.a.cfg.Name, it.id.partition, it.id.offset, it.event.Key(), r.now,
 			it.rec.Timestamp, it.rec.Key, it.rec.Value, keys, values)
 	}
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
@@ -114,12 +114,12 @@ func (s *session) readParked(ctx context.Context, tx pgx.Tx, p *partition, after
 		WHERE applier = $1 AND cluster_id = $2 AND topic = $3 AND partition_no % $4 = $5
 		  AND (topic_id, partition_no, record_offset) > ($6, $7, $8)
 		ORDER BY topic_id, partition_no, record_offset LIMIT $9 FOR UPDATE SKIP LOCKED`,
-		s.a.role, s.cluster, s.a.cfg.Topic, s.partitions, p.number, after.topicID, after.partition, after.offset, parkedPage)
+		s.a.role, s.cluster, s.a.cfg.Name, s.partitions, p.number, after.topicID, after.partition, after.offset, parkedPage)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: read the parked events: %w", err)
 	}
 	items, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (*item, error) {
-		it := &item{rec: &kgo.Record{Topic: s.a.cfg.Topic}, parked: &parkedRow{}}
+		it := &item{rec: &kgo.Record{Topic: s.a.cfg.Name}, parked: &parkedRow{}}
 		var keys []string
 		var values [][]byte
 		err := row.Scan(&it.id.topicID, &it.id.partition, &it.id.offset, &it.parked.since, &it.parked.attempts,

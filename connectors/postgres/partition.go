@@ -39,7 +39,7 @@ const (
 func (s *session) watermark(ctx context.Context, q querier, number int32) (int64, error) {
 	_, err := q.Exec(ctx, `INSERT INTO pipeline.applied_offsets (applier, cluster_id, topic_id, topic, partition_no, last_offset, updated_at)
 		VALUES ($1, $2, $3, $4, $5, -1, $6) ON CONFLICT (applier, cluster_id, topic_id, partition_no) DO NOTHING`,
-		s.a.role, s.cluster, s.topicID, s.a.cfg.Topic, number, s.a.cfg.Clock.Now())
+		s.a.role, s.cluster, s.topicID, s.a.cfg.Name, number, s.a.cfg.Clock.Now())
 	if err != nil {
 		return 0, fmt.Errorf("postgres: make the watermark: %w", err)
 	}
@@ -76,7 +76,7 @@ func (s *session) loadWaiting(ctx context.Context, q querier, p *partition) erro
 	p.waiting, p.parked = map[string]int{}, 0
 	rows, err := q.Query(ctx, `SELECT entity_key, count(*) FROM pipeline.parked_events
 		WHERE applier = $1 AND cluster_id = $2 AND topic = $3 AND partition_no % $4 = $5 GROUP BY 1`,
-		s.a.role, s.cluster, s.a.cfg.Topic, s.partitions, p.number)
+		s.a.role, s.cluster, s.a.cfg.Name, s.partitions, p.number)
 	if err != nil {
 		return fmt.Errorf("postgres: read the parked events: %w", err)
 	}
@@ -203,5 +203,5 @@ func (s *session) count(p *partition, r *run, began time.Time) {
 		s.a.cfg.Log.Warn("dead letter", "topic", topic, "partition", d.it.id.partition, "offset", d.it.id.offset,
 			"stage", d.stage, "sqlstate", d.sqlstate, "kind", exceptionName(d.cause))
 	}
-	s.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{topic: {p.number: {Epoch: -1, Offset: p.last + 1}}})
+	s.client.MarkCommitOffsets(map[string]map[int32]kgo.EpochOffset{s.a.cfg.Name: {p.number: {Epoch: -1, Offset: p.last + 1}}})
 }

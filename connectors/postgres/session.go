@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/connectors/postgres/changes"
 )
@@ -30,6 +31,7 @@ type session struct {
 	partitions int32
 	owned      map[int32]*partition
 	pruned     time.Time
+	asked      time.Time // when the topic was last looked at
 
 	mu       sync.Mutex
 	assigned map[int32]bool
@@ -70,25 +72,34 @@ func (s *session) identify(ctx context.Context) error {
 	return nil
 }
 
+// topic asks the brokers, past every cache: an answer from before the group's client took up the topic's id would prove
+// nothing.
 func (s *session) topic(ctx context.Context) (id uuid.UUID, cluster string, partitions int32, err error) {
-	m, err := s.admin.Metadata(ctx, s.a.cfg.Topic)
+	req := kmsg.NewPtrMetadataRequest()
+	t := kmsg.NewMetadataRequestTopic()
+	req.AllowAutoTopicCreation = false
+	t.Topic = kmsg.StringPtr(s.a.cfg.Name)
+	req.Topics = append(req.Topics, t)
+	resp, err := req.RequestWith(ctx, s.side)
+	if err == nil && (len(resp.Topics) != 1 || resp.ClusterID == nil) {
+		err = errors.New("the answer names no topic or no cluster")
+	}
+	if err == nil {
+		err = kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+	}
 	if err != nil {
-		return id, "", 0, fmt.Errorf("postgres: ask about topic %s: %w", s.a.cfg.Topic, err)
+		return id, "", 0, fmt.Errorf("postgres: ask about topic %s: %w", s.a.cfg.Name, err)
 	}
-	t := m.Topics[s.a.cfg.Topic]
-	if t.Err != nil {
-		return id, "", 0, fmt.Errorf("postgres: topic %s: %w", s.a.cfg.Topic, t.Err)
+	if resp.Topics[0].TopicID == [16]byte{} {
+		return id, "", 0, &fatalError{fmt.Errorf("postgres: the brokers do not tell the id of topic %s: Kafka 3.1 or later is needed", s.a.cfg.Name)}
 	}
-	if t.ID == (kadm.TopicID{}) {
-		return id, "", 0, &fatalError{fmt.Errorf("postgres: the brokers do not tell the id of topic %s: Kafka 3.1 or later is needed", s.a.cfg.Topic)}
-	}
-	return uuid.UUID(t.ID), m.Cluster, int32(len(t.Partitions)), nil
+	return resp.Topics[0].TopicID, *resp.ClusterID, int32(len(resp.Topics[0].Partitions)), nil
 }
 
 func (s *session) groupOptions() []kgo.Opt {
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(s.a.cfg.Group),
-		kgo.ConsumeTopics(s.a.cfg.Topic),
+		kgo.ConsumeTopics(s.a.cfg.Name),
 		kgo.AutoCommitMarks(),
 		kgo.AutoCommitInterval(time.Second),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -113,7 +124,7 @@ func (s *session) groupOptions() []kgo.Opt {
 func (s *session) assign(m map[string][]int32, ours bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range m[s.a.cfg.Topic] {
+	for _, p := range m[s.a.cfg.Name] {
 		if ours {
 			s.assigned[p] = true
 		} else {
@@ -126,7 +137,7 @@ func (s *session) assign(m map[string][]int32, ours bool) {
 // its watermark. The client took up the topic's id after identify and before this call, so if the id is still the same
 // now, it is the client's too.
 func (s *session) positions(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	err := s.seek(ctx, offsets[s.a.cfg.Topic])
+	err := s.seek(ctx, offsets[s.a.cfg.Name])
 	if err != nil && ctx.Err() == nil {
 		s.fail(err)
 	}
@@ -134,28 +145,28 @@ func (s *session) positions(ctx context.Context, offsets map[string]map[int32]kg
 }
 
 func (s *session) seek(ctx context.Context, offsets map[int32]kgo.Offset) error {
-	id, cluster, _, err := s.topic(ctx)
+	starts, err := s.admin.ListStartOffsets(ctx, s.a.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("postgres: ask for start offsets: %w", err)
+	}
+	ends, err := s.admin.ListEndOffsets(ctx, s.a.cfg.Name)
+	if err != nil {
+		return fmt.Errorf("postgres: ask for end offsets: %w", err)
+	}
+	id, cluster, _, err := s.topic(ctx) // last, so that the offsets are of this incarnation too
 	if err != nil {
 		return err
 	}
 	if id != s.topicID || cluster != s.cluster {
 		return errRecreated
 	}
-	starts, err := s.admin.ListStartOffsets(ctx, s.a.cfg.Topic)
-	if err != nil {
-		return fmt.Errorf("postgres: ask for start offsets: %w", err)
-	}
-	ends, err := s.admin.ListEndOffsets(ctx, s.a.cfg.Topic)
-	if err != nil {
-		return fmt.Errorf("postgres: ask for end offsets: %w", err)
-	}
 	for p := range offsets {
 		last, err := s.watermark(ctx, s.a.pool, p)
 		if err != nil {
 			return err
 		}
-		start, _ := starts.Lookup(s.a.cfg.Topic, p)
-		end, _ := ends.Lookup(s.a.cfg.Topic, p)
+		start, _ := starts.Lookup(s.a.cfg.Name, p)
+		end, _ := ends.Lookup(s.a.cfg.Name, p)
 		if err := errors.Join(start.Err, end.Err); err != nil {
 			return fmt.Errorf("postgres: offsets of partition %d: %w", p, err)
 		}
@@ -168,8 +179,8 @@ func (s *session) seek(ctx context.Context, offsets map[int32]kgo.Offset) error 
 	return nil
 }
 
-// errRecreated says that the topic was deleted and made again.
-var errRecreated = errors.New("postgres: the topic was made anew")
+// errRecreated says that the topic was deleted and made again, or has other partitions than before.
+var errRecreated = errors.New("postgres: the topic was made anew or given more partitions")
 
 // begin is the offset behind the watermark, as far as the log has it.
 func (s *session) begin(p int32, last, start, end int64) (int64, error) {
@@ -178,7 +189,7 @@ func (s *session) begin(p int32, last, start, end int64) (int64, error) {
 	case at > end:
 		return 0, &fatalError{fmt.Errorf("postgres: partition %d of %s ends at offset %d, but everything up to %d is settled: "+
 			"the log lost records, and new ones would pass for applied; make the topic anew, or delete its row from pipeline.applied_offsets",
-			p, s.a.cfg.Topic, end, last)}
+			p, s.a.cfg.Name, end, last)}
 	case at >= start:
 		return at, nil
 	case last >= 0:
@@ -202,6 +213,9 @@ func (s *session) loop(ctx context.Context) error {
 	for {
 		fetches := s.poll(ctx)
 		if err := s.check(ctx, fetches); err != nil {
+			return err
+		}
+		if err := s.sameTopic(ctx); err != nil {
 			return err
 		}
 		if err := s.sync(ctx); err != nil {
@@ -253,6 +267,29 @@ func (s *session) check(ctx context.Context, fetches kgo.Fetches) error {
 		return fmt.Errorf("postgres: fetch %s/%d: %w", e.Topic, e.Partition, e.Err)
 	}
 	return nil
+}
+
+// topicEvery is how often the topic is looked at: kgo notices a new incarnation too, several seconds later.
+const topicEvery = time.Second
+
+// sameTopic ends the session when the topic was deleted, made anew or given more partitions. That the brokers do not answer
+// is no reason.
+func (s *session) sameTopic(ctx context.Context) error {
+	if time.Since(s.asked) < topicEvery {
+		return nil
+	}
+	s.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, topicEvery)
+	defer cancel()
+	id, cluster, partitions, err := s.topic(ctx)
+	switch {
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		return err
+	case err == nil && (id != s.topicID || cluster != s.cluster || partitions != s.partitions):
+		return errRecreated
+	default:
+		return nil
+	}
 }
 
 // sync takes up what was assigned and drops what was revoked.

@@ -33,7 +33,7 @@ func Apply(ctx context.Context, p *Policy, o Options) (*Changes, error) {
 	if err := execAll(ctx, conn, shownAs(done.Roles)); err != nil {
 		return nil, err
 	}
-	if done.Migrations, err = schema.Migrate(ctx, o.AdminURL, schema.Options{Currency: o.Currency}); err != nil {
+	if done.Migrations, err = schema.Migrate(ctx, o.AdminURL, schema.Options{Currency: o.Currency, Log: o.Log}); err != nil {
 		return nil, fmt.Errorf("access: %w", err)
 	}
 	if c, err = readCatalog(ctx, conn, p); err != nil {

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -21,6 +22,8 @@ type Options struct {
 	Passwords map[string]string
 	// Currency is the shop's currency; see schema.Options.
 	Currency string
+	// Log receives a line per applied migration. Default: slog.Default.
+	Log *slog.Logger
 }
 
 // Changes is the difference between a policy and a database, as SQL in the order in which it is executed.

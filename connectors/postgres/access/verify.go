@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -226,7 +227,7 @@ func makeScratch(ctx context.Context, admin *pgx.Conn, p *Policy, o Options) (ds
 		}
 		return nil
 	}
-	scratch := Options{Currency: o.Currency}
+	scratch := Options{Currency: o.Currency, Log: slog.New(slog.DiscardHandler)}
 	if scratch.AdminURL, err = withDatabase(o.AdminURL, name); err == nil {
 		_, err = Apply(ctx, p, scratch)
 	}
