@@ -13,7 +13,7 @@ import (
 func writeConfig(dir string, s *Stack) error {
 	config := map[string]any{}
 	if k, ok := s.Parts[PartKafka]; ok {
-		config["kafka"] = map[string]any{"brokers": k.Brokers, "log_dir": k.LogDir}
+		config["kafka"] = map[string]any{"brokers": k.Brokers, "replication": 1, "log_dir": k.LogDir}
 	}
 	if b, ok := s.Parts[PartAzurite]; ok {
 		config["blob"] = map[string]any{"connection_string": b.ConnectionString}
@@ -43,5 +43,5 @@ func databaseConfig(dir, admin string) (map[string]any, error) {
 		return nil, err
 	}
 	u.User = nil
-	return map[string]any{"url": u.String(), "admin_url": "file:" + secret}, nil
+	return map[string]any{"url": u.String(), "admin": "file:" + secret}, nil
 }

@@ -78,7 +78,8 @@ type actual struct {
 }
 
 // MakePlan compares the cluster with the declaration. It changes nothing.
-func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (Plan, error) {
+func MakePlan(ctx context.Context, adm *kadm.Client, s Spec, o Options) (Plan, error) {
+	s = s.within(o)
 	have, err := look(ctx, adm, s)
 	if err != nil {
 		return Plan{}, err
@@ -103,7 +104,8 @@ func MakePlan(ctx context.Context, adm *kadm.Client, s Spec) (Plan, error) {
 
 // Drift says, one line each, in what the cluster is not as declared, also what no plan can change: too many partitions,
 // another replication. No line means no drift.
-func Drift(ctx context.Context, adm *kadm.Client, s Spec) ([]string, error) {
+func Drift(ctx context.Context, adm *kadm.Client, s Spec, o Options) ([]string, error) {
+	s = s.within(o)
 	have, err := look(ctx, adm, s)
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 const DLQ = ".dlq"
 
 const (
+	minInsync = "min.insync.replicas"
 	// defaultMaxMessage is Kafka's own default of max.message.bytes, said in so many words so that drift is seen.
 	defaultMaxMessage = 1048588
 	// deadLetterRoom is what the headers of a dead letter may add to a record, its stack trace included.
@@ -41,7 +42,7 @@ type Spec struct{ Topics []Topic }
 
 // Options adapt a declaration to a cluster.
 type Options struct {
-	// Replication overrides the declared one: 1 for a cluster of one node. Default: 0, as declared.
+	// Replication is the most that the cluster can have: 1 for a single node. Default: 0, as declared.
 	Replication int
 }
 
@@ -103,7 +104,7 @@ func (s *size) UnmarshalText(text []byte) error {
 }
 
 // Load reads the declaration at path, or the one in the binary when path is empty. All faults come in one error.
-func Load(path string, o Options) (Spec, error) {
+func Load(path string) (Spec, error) {
 	text, name := deploy.TopicsYAML, "deploy/topics.yaml"
 	if path != "" {
 		var err error
@@ -112,14 +113,14 @@ func Load(path string, o Options) (Spec, error) {
 			return Spec{}, fmt.Errorf("topics: %w", err)
 		}
 	}
-	spec, err := parse(text, o)
+	spec, err := parse(text)
 	if err != nil {
 		return Spec{}, fmt.Errorf("topics: %s: %w", name, err)
 	}
 	return spec, nil
 }
 
-func parse(text []byte, o Options) (Spec, error) {
+func parse(text []byte) (Spec, error) {
 	var f file
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
@@ -129,16 +130,13 @@ func parse(text []byte, o Options) (Spec, error) {
 		}
 		return Spec{}, err
 	}
-	if err := f.validate(o); err != nil {
+	if err := f.validate(); err != nil {
 		return Spec{}, err
-	}
-	if o.Replication > 0 {
-		f.Replication = o.Replication
 	}
 	return f.spec(), nil
 }
 
-func (f file) validate(o Options) error {
+func (f file) validate() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if f.Replication < 1 {
@@ -146,9 +144,6 @@ func (f file) validate(o Options) error {
 	}
 	if f.MinInsync < 1 || f.MinInsync > f.Replication {
 		fault("min_insync is %d, want 1 to the replication", f.MinInsync)
-	}
-	if o.Replication < 0 {
-		fault("replication %d was asked for, want 1 or more", o.Replication)
 	}
 	if len(f.Topics) == 0 {
 		fault("no topics")
@@ -201,11 +196,28 @@ func (f file) topic(name string, partitions int, keep fileKeep, bytes int) Topic
 		Configs: map[string]string{
 			"cleanup.policy":      "delete",
 			"max.message.bytes":   strconv.Itoa(bytes),
-			"min.insync.replicas": strconv.Itoa(min(f.MinInsync, f.Replication)),
+			minInsync: strconv.Itoa(f.MinInsync),
 			"retention.ms":        keep.Retention.millis(),
 			"segment.ms":          keep.Segment.millis(),
 		},
 	}
+}
+
+// within is the declaration for a cluster that cannot have every replica asked for.
+func (s Spec) within(o Options) Spec {
+	if o.Replication <= 0 {
+		return s
+	}
+	var w Spec
+	for _, t := range s.Topics {
+		t.Replication = min(t.Replication, o.Replication)
+		t.Configs = maps.Clone(t.Configs)
+		if n, err := strconv.Atoi(t.Configs[minInsync]); err == nil && n > t.Replication {
+			t.Configs[minInsync] = strconv.Itoa(t.Replication)
+		}
+		w.Topics = append(w.Topics, t)
+	}
+	return w
 }
 
 // Names are the names of all topics, sorted.

@@ -65,7 +65,7 @@ topics:
 
 func mustParse(t *testing.T, text string) Spec {
 	t.Helper()
-	s, err := parse([]byte(text), Options{})
+	s, err := parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func mustParse(t *testing.T, text string) Spec {
 
 func mustPlan(t *testing.T, adm *kadm.Client, s Spec) Plan {
 	t.Helper()
-	p, err := MakePlan(t.Context(), adm, s)
+	p, err := MakePlan(t.Context(), adm, s, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestApplyMakesWhatPlanSaysOnce(t *testing.T) {
 		if err := Apply(t.Context(), adm, p); err != nil {
 			t.Fatalf("applied a second time: %v", err)
 		}
-		lines, err := Drift(t.Context(), adm, s)
+		lines, err := Drift(t.Context(), adm, s, Options{})
 		if err != nil || len(lines) > 0 {
 			t.Fatalf("drift after apply: %v, %v", lines, err)
 		}
@@ -128,7 +128,7 @@ func TestTopicsGrowAndAreSetRightAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		wanted := mustParse(t, declaration(name, 3, "6d"))
-		lines, err := Drift(t.Context(), adm, wanted)
+		lines, err := Drift(t.Context(), adm, wanted, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestTopicsNeverShrink(t *testing.T) {
 		if p := mustPlan(t, adm, fewer); !p.Empty() {
 			t.Fatalf("the plan wants to shrink:\n%s", p)
 		}
-		lines, err := Drift(t.Context(), adm, fewer)
+		lines, err := Drift(t.Context(), adm, fewer, Options{})
 		if err != nil || len(lines) != 2 {
 			t.Fatalf("drift does not say that there are too many partitions: %v, %v", lines, err)
 		}
@@ -187,7 +187,7 @@ func TestPlanReadsWell(t *testing.T) {
 // TestDeclaredTopicsAreThePipelines checks the file that is deployed against what the pipeline promises of its copies.
 func TestDeclaredTopicsAreThePipelines(t *testing.T) {
 	t.Parallel()
-	s, err := Load("", Options{})
+	s, err := Load("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,11 +214,7 @@ func TestDeclaredTopicsAreThePipelines(t *testing.T) {
 			t.Errorf("%s: replication %d, min.insync.replicas %s", topic.Name, topic.Replication, topic.Configs["min.insync.replicas"])
 		}
 	}
-	one, err := Load("", Options{Replication: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := one.Topics[0]; got.Replication != 1 || got.Configs["min.insync.replicas"] != "1" {
+	if got := s.within(Options{Replication: 1}).Topics[0]; got.Replication != 1 || got.Configs["min.insync.replicas"] != "1" {
 		t.Errorf("on one node: replication %d, min.insync.replicas %s", got.Replication, got.Configs["min.insync.replicas"])
 	}
 }
@@ -232,12 +228,12 @@ topics:
   - {name: a, partitions: 0, retention: 1h, segment: 2h, dlq: {retention: 1h, segment: 1h}}
   - {name: a, partitions: 1, retention: 1h, segment: 1h}
   - {name: b.dlq, partitions: 1, retention: 1h, segment: 1h, dlq: {retention: 1h, segment: 1h}}
-`), Options{Replication: -1})
+`))
 	if err == nil {
 		t.Fatal("it was accepted")
 	}
 	for _, part := range []string{
-		"min_insync is 2", "replication -1 was asked for", "a: partitions is 0", "a: a segment of 2h0m0s outlives",
+		"min_insync is 2", "a: partitions is 0", "a: a segment of 2h0m0s outlives",
 		"a is declared twice", "a.dlq: retention and segment must both be given", "b.dlq: dead letter topics come with",
 	} {
 		if !strings.Contains(err.Error(), part) {
@@ -254,11 +250,11 @@ func TestWordsNobodyKnowsAreRefused(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(path, Options{}); err == nil || !strings.Contains(err.Error(), path) {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q: error %v does not name the file", text, err)
 		}
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "absent"), Options{}); err == nil {
+	if _, err := Load(filepath.Join(t.TempDir(), "absent")); err == nil {
 		t.Error("a file that does not exist was accepted")
 	}
 }
@@ -271,6 +267,13 @@ func TestTooFewBrokersAreSaid(t *testing.T) {
 		err := Apply(t.Context(), adm, mustPlan(t, adm, s))
 		if err == nil || !strings.Contains(err.Error(), "--replication") {
 			t.Fatalf("error %v does not say the way out", err)
+		}
+		bounded, err := MakePlan(t.Context(), adm, s, Options{Replication: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Apply(t.Context(), adm, bounded); err != nil {
+			t.Fatalf("the way out: %v", err)
 		}
 	})
 }
