@@ -194,11 +194,11 @@ func (f file) topic(name string, partitions int, keep fileKeep, bytes int) Topic
 	return Topic{
 		Name: name, Partitions: partitions, Replication: f.Replication,
 		Configs: map[string]string{
-			"cleanup.policy":      "delete",
-			"max.message.bytes":   strconv.Itoa(bytes),
-			minInsync: strconv.Itoa(f.MinInsync),
-			"retention.ms":        keep.Retention.millis(),
-			"segment.ms":          keep.Segment.millis(),
+			"cleanup.policy":    "delete",
+			"max.message.bytes": strconv.Itoa(bytes),
+			minInsync:           strconv.Itoa(f.MinInsync),
+			"retention.ms":      keep.Retention.millis(),
+			"segment.ms":        keep.Segment.millis(),
 		},
 	}
 }
