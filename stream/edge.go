@@ -11,11 +11,12 @@ import (
 // The edges of the typed graph: sources, where bytes become a key and a value, and sinks, where they become bytes again.
 
 func sourceBody[K, V any](k, v any) body {
-	return func(rs *resolver) (task.Body, error) {
+	return func(rs *resolver, n *plan.Node) (task.Body, error) {
 		ks, vs, err := findBoth[K, V](rs, k, v)
 		if err != nil {
 			return nil, err
 		}
+		rs.note(n, ks, vs)
 		return func(a *task.Assembly, n *plan.Node) any {
 			return reader(a, n, ks, vs)
 		}, nil
@@ -49,11 +50,12 @@ func meta(r *task.Rec, key bool) serde.Meta {
 }
 
 func sinkBody[K, V any](k, v any, choose func(string, K, V, int) int) body {
-	return func(rs *resolver) (task.Body, error) {
+	return func(rs *resolver, n *plan.Node) (task.Body, error) {
 		ks, vs, err := findBoth[K, V](rs, k, v)
 		if err != nil {
 			return nil, err
 		}
+		rs.note(n, ks, vs)
 		return func(a *task.Assembly, n *plan.Node) any {
 			w := &writer[K, V]{
 				node: n, topic: rs.plan.Topic(n.Topics[0], n.Internal), ks: ks, vs: vs, choose: choose,

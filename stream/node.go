@@ -10,16 +10,28 @@ import (
 
 // body is what plan.Node.Body holds here: it finds the serdes once, when the topology is built, and returns what makes the
 // node in each task.
-type body func(rs *resolver) (task.Body, error)
+type body func(rs *resolver, n *plan.Node) (task.Body, error)
 
 // resolver is what a body may ask for.
 type resolver struct {
 	registry *serde.Registry
 	plan     *plan.Plan
+	topics   map[string]task.Serdes // what each topic was found to be written or read with
+}
+
+// note remembers the serdes of a topic for the test driver. The first to say stands.
+func (rs *resolver) note(n *plan.Node, ks, vs any) {
+	for _, t := range n.Topics {
+		if _, ok := rs.topics[t]; !ok {
+			rs.topics[t] = task.Serdes{Key: ks, Value: vs}
+		}
+	}
 }
 
 // simple is a body that needs no serdes.
-func simple(f task.Body) body { return func(*resolver) (task.Body, error) { return f, nil } }
+func simple(f task.Body) body {
+	return func(*resolver, *plan.Node) (task.Body, error) { return f, nil }
+}
 
 // step is what a node does with a record: K and V are what it takes. A step never keeps r.
 type step[K, V any] = func(r *task.Rec, k K, v V) error

@@ -63,10 +63,10 @@ type GraphNode struct {
 // assemble finishes the graph and finds the serdes of everything in it: all faults at once.
 func assemble(b *build, c Config) (*task.Program, error) {
 	p, found := b.graph.Finish(c.ApplicationID)
-	rs := &resolver{registry: c.Serdes, plan: p}
+	rs := &resolver{registry: c.Serdes, plan: p, topics: map[string]task.Serdes{}}
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
-		MaxIdle: c.MaxTaskIdle, Retryable: IsRetryable, User: &offered{c.Metrics},
+		Topics: rs.topics, MaxIdle: c.MaxTaskIdle, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),
@@ -76,7 +76,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		},
 	}
 	for _, n := range p.Nodes {
-		made, err := n.Body.(body)(rs)
+		made, err := n.Body.(body)(rs, n)
 		if err != nil {
 			found = append(found, plan.Fault{Site: n.Site, Op: n.Op, Node: n.Name, Err: err})
 		}
@@ -121,3 +121,7 @@ func Assemble(_ opt.Seal, d Definition, c Config) (*task.Program, error) {
 	}
 	return prog, claim(&d.definition().claimed)
 }
+
+// TaskFailure makes an error of the engine the TaskError it is in this package. It is there for package streamtest; only this
+// module can call it.
+func TaskFailure(_ opt.Seal, err error) error { return public(err) }

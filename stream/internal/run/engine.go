@@ -153,6 +153,7 @@ func (e *Engine) options(name string) []kgo.Opt {
 		kgo.ClientID(e.o.ClientID + "-" + name),
 		kgo.WithLogger(logger{e.o.Log.With("client", name)}),
 		kgo.MetadataMaxAge(time.Minute),
+		kgo.MetadataMinAge(100 * time.Millisecond), // the first record to a topic waits for this
 	}, e.o.ClientOptions...)
 }
 

@@ -69,6 +69,9 @@ type Response struct {
 	Topic  string // for DeadLetter; "" is the program's
 }
 
+// Serdes are what a topic is written or read with, erased.
+type Serdes struct{ Key, Value any }
+
 // Action is a kind of Response.
 type Action uint8
 
@@ -92,6 +95,7 @@ type Program struct {
 	DeadLetter string // the topic of a dead letter that names none
 	MaxIdle    time.Duration
 	Retryable  func(error) bool
+	Topics     map[string]Serdes
 	User       any // the typed edge's: what contexts offer
 }
 

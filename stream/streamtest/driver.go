@@ -1,0 +1,374 @@
+// Package streamtest runs a topology without a broker, on a clock the test moves.
+//
+// A Driver is to Millrun what TopologyTestDriver is to Kafka Streams, and it runs the very code that runs in production: the
+// same tasks, stores, serdes and handlers, fed from memory instead of Kafka. As in Java all sub-topologies run as one task
+// for each partition (one, unless WithPartitions says otherwise), and everything that a record causes has happened when
+// Pipe returns.
+//
+//	d := streamtest.New(t, topology())
+//	in, out := d.Input(lines), d.Output(counts)
+//	in.Pipe("", "a b a")
+//	out.Want(out.R("a", 1), out.R("b", 1), out.R("a", 2))
+package streamtest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/task"
+	"github.com/millrun/millrun/stream/state"
+)
+
+// Option configures a Driver. Sealed.
+type Option interface{ apply(*settings) }
+
+type settings struct {
+	config     stream.Config
+	start      time.Time
+	partitions int32
+}
+
+type option func(*settings)
+
+func (o option) apply(s *settings) { o(s) }
+
+// WithConfig sets the configuration; application id and brokers may be left out. With a CommitInterval the driver commits by
+// its clock; without one it commits after every record, as Java's does.
+func WithConfig(c stream.Config) Option { return option(func(s *settings) { s.config = c }) }
+
+// StartAt sets the clock. Default: 1970-01-01.
+func StartAt(t time.Time) Option { return option(func(s *settings) { s.start = t }) }
+
+// WithPartitions gives every topic n partitions and runs n tasks. Default: 1.
+func WithPartitions(n int) Option { return option(func(s *settings) { s.partitions = int32(n) }) }
+
+// place is a partition of a topic.
+type place struct {
+	topic     string
+	partition int32
+}
+
+// Driver is a running topology. Not for concurrent use.
+type Driver struct {
+	t      testing.TB
+	config stream.Config
+	prog   *task.Program
+	n      int32
+	now    time.Time
+	ctx    context.Context
+	stop   context.CancelFunc
+
+	tasks      []*task.Task
+	logs       map[place][]task.Input // every topic, internal ones too
+	committed  map[place]task.Offset
+	lastCommit time.Time
+	unread     map[string][]task.Input // what outputs have not read yet, in the order of sending
+	sources    map[string]bool
+	script     transcript
+
+	err   error
+	asked bool // the test knows about err
+}
+
+// New starts a topology and closes it when the test ends; a fault fails the test.
+func New(t testing.TB, d stream.Definition, opts ...Option) *Driver {
+	t.Helper()
+	s := settings{start: time.Unix(0, 0).UTC(), partitions: 1}
+	for _, o := range opts {
+		o.apply(&s)
+	}
+	if s.config.ApplicationID == "" {
+		s.config.ApplicationID = "test"
+	}
+	prog, err := stream.Assemble(opt.Seal{}, d, s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &Driver{
+		t: t, config: s.config, prog: prog, n: max(s.partitions, 1), now: s.start, lastCommit: s.start,
+		logs: map[place][]task.Input{}, committed: map[place]task.Offset{}, unread: map[string][]task.Input{}, sources: map[string]bool{},
+	}
+	for _, topic := range prog.Plan.SourceTopics() {
+		out.sources[topic] = true
+	}
+	out.begin()
+	t.Cleanup(out.end)
+	return out
+}
+
+// begin makes the tasks and lets them go on where the last commit left them.
+func (d *Driver) begin() {
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	d.tasks = nil
+	for p := range d.n {
+		made, err := task.New(d.prog, task.ID{Partition: p}, d.prog.Plan.Subs, task.Env{
+			Context: d.ctx, Partitions: func(string) int32 { return d.n }, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
+		})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		d.tasks = append(d.tasks, made)
+	}
+	for _, t := range d.tasks {
+		d.restore(t)
+	}
+	d.settle()
+}
+
+// restore makes a task whole: stores from changelogs, positions from the last commit, queues from there on.
+func (d *Driver) restore(t *task.Task) {
+	p := t.ID().Partition
+	for _, s := range t.Stores() {
+		t.Restore(s.Name, d.logs[place{s.Changelog, p}])
+	}
+	var at []task.Offset
+	for _, topic := range t.Topics() {
+		o, ok := d.committed[place{topic, p}]
+		if !ok {
+			o = task.Offset{Topic: topic, Partition: p, Epoch: -1, New: true}
+		}
+		at = append(at, o)
+	}
+	if err := t.Init(d.now, at); err != nil {
+		d.fail(err)
+		return
+	}
+	for _, o := range at {
+		log := d.logs[place{o.Topic, p}]
+		t.Add(o.Topic, append([]task.Input(nil), log[o.Offset:]...))
+		t.SetEnd(o.Topic, int64(len(log)))
+	}
+}
+
+// end closes the topology. An error that the test never asked for fails it.
+func (d *Driver) end() {
+	for _, t := range d.tasks {
+		if err := t.Close(); err != nil && d.err == nil {
+			d.fail(err)
+		}
+	}
+	d.stop()
+	if d.err != nil && !d.asked {
+		d.t.Errorf("streamtest: the topology stopped: %v", d.err)
+	}
+}
+
+// fail stops the topology.
+func (d *Driver) fail(err error) {
+	if d.err == nil {
+		d.err = stream.TaskFailure(opt.Seal{}, err)
+		d.script.line("! %v", d.err)
+	}
+}
+
+// settle lets the tasks work until nothing is left.
+func (d *Driver) settle() {
+	for again := true; again; {
+		again = false
+		for _, t := range d.tasks {
+			for d.err == nil && d.step(t) {
+				again = true
+			}
+		}
+	}
+}
+
+// step processes one record of a task, and commits if that is how the driver commits.
+func (d *Driver) step(t *task.Task) bool {
+	did, err := t.Process(d.now)
+	d.dispatch(t)
+	if err != nil {
+		d.fail(err)
+		return false
+	}
+	if did {
+		d.maybeCommit(t.CommitAsked())
+	}
+	return did
+}
+
+// dispatch puts what a task sends where it belongs.
+func (d *Driver) dispatch(t *task.Task) {
+	for _, o := range t.Take() {
+		p := o.Partition
+		if p == task.ByKey {
+			p = 0
+			if o.Key != nil {
+				p = task.Partition(o.Key, d.n)
+			}
+		}
+		in := task.Input{Topic: o.Topic, Partition: p, Epoch: -1, Time: o.Time, Key: o.Key, Value: o.Value, Headers: o.Headers}
+		d.deliver(in, d.internal(o.Topic))
+	}
+}
+
+func (d *Driver) internal(topic string) bool {
+	for _, n := range d.prog.Plan.Nodes {
+		if n.Internal && d.prog.Plan.Topic(n.Topics[0], true) == topic {
+			return true
+		}
+	}
+	for _, s := range d.prog.Stores {
+		if s.Changelog == topic {
+			return true
+		}
+	}
+	return false
+}
+
+// deliver appends a record to its topic and hands it to whom it concerns.
+func (d *Driver) deliver(in task.Input, internal bool) {
+	at := place{in.Topic, in.Partition}
+	in.Offset = int64(len(d.logs[at]))
+	d.logs[at] = append(d.logs[at], in)
+	mark := ">"
+	if internal {
+		mark = "."
+	} else {
+		d.unread[in.Topic] = append(d.unread[in.Topic], in)
+	}
+	d.script.record(mark, in)
+	d.feed(in)
+}
+
+// feed gives a record to its task, if any reads the topic.
+func (d *Driver) feed(in task.Input) {
+	if d.sources[in.Topic] {
+		t := d.tasks[in.Partition]
+		t.Add(in.Topic, []task.Input{in})
+		t.SetEnd(in.Topic, in.Offset+1)
+	}
+}
+
+// pipe is the way in.
+func (d *Driver) pipe(in task.Input) {
+	d.t.Helper()
+	if d.err != nil {
+		d.t.Fatalf("streamtest: the topology stopped before: %v", d.err)
+	}
+	if !d.sources[in.Topic] {
+		d.t.Fatalf("streamtest: the topology does not read the topic %q", in.Topic)
+	}
+	in.Epoch = -1
+	if in.Key != nil {
+		in.Partition = task.Partition(in.Key, d.n)
+	}
+	at := place{in.Topic, in.Partition}
+	in.Offset = int64(len(d.logs[at]))
+	d.logs[at] = append(d.logs[at], in)
+	d.script.record("<", in)
+	d.feed(in)
+	d.settle()
+}
+
+// Advance moves the wall clock and fires what is due.
+func (d *Driver) Advance(by time.Duration) {
+	d.now = d.now.Add(by)
+	d.script.line("+ %s", by)
+	for _, t := range d.tasks {
+		if d.err != nil {
+			return
+		}
+		ran, err := t.Punctuate(d.now)
+		d.dispatch(t)
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		if ran {
+			d.maybeCommit(t.CommitAsked())
+		}
+	}
+	d.settle()
+	if d.config.CommitInterval > 0 {
+		d.maybeCommit(false)
+	}
+}
+
+// Now is the wall clock.
+func (d *Driver) Now() time.Time { return d.now }
+
+func (d *Driver) maybeCommit(asked bool) {
+	if asked || d.config.CommitInterval == 0 || d.now.Sub(d.lastCommit) >= d.config.CommitInterval {
+		d.commit()
+	}
+}
+
+// Commit commits.
+func (d *Driver) Commit() {
+	d.script.line("commit")
+	d.commit()
+}
+
+func (d *Driver) commit() {
+	if d.err != nil {
+		return
+	}
+	d.lastCommit = d.now
+	for _, t := range d.tasks {
+		offsets := t.Offsets()
+		for _, o := range offsets {
+			d.committed[place{o.Topic, o.Partition}] = o
+		}
+		t.Committed(offsets)
+	}
+}
+
+// Crash loses what the process had in memory and starts again from changelogs and committed offsets. What had been sent
+// since the last commit stays sent, and its records are processed again: that is what at-least-once says.
+func (d *Driver) Crash() {
+	d.script.line("crash")
+	d.stop()
+	d.err = nil
+	d.begin()
+}
+
+// Err is what stopped the topology, or nil; it does not fail the test.
+func (d *Driver) Err() error {
+	d.asked = true
+	return d.err
+}
+
+// Transcript is everything that went in and out so far, for golden files: records piped (<), sent (>) and sent to internal
+// topics (.), and what the test did beside that.
+func (d *Driver) Transcript() string { return d.script.b.String() }
+
+// Store opens a store. With several partitions it is all of them as one.
+func (d *Driver) Store[S, R any](h state.Handle[S, R]) S {
+	d.t.Helper()
+	spec, ok := d.prog.Stores[h.Name()]
+	if !ok {
+		d.t.Fatalf("streamtest: the topology has no store %q", h.Name())
+	}
+	all := &stores{n: d.n, Union: store.Union{Check: func() error { return nil }}}
+	for _, t := range d.tasks {
+		s, _ := t.Store(h.Name())
+		all.tasks = append(all.tasks, s)
+		all.Parts = append(all.Parts, s)
+	}
+	face, ok := spec.Opener.Open(all).(S)
+	if !ok {
+		d.t.Fatalf("streamtest: the store %q is a %T", h.Name(), spec.Opener.Open(all))
+	}
+	return face
+}
+
+// stores is one store in all tasks.
+type stores struct {
+	store.Union
+	tasks []*task.Store
+	n     int32
+}
+
+// Set writes to the key's partition.
+func (s *stores) Set(key, local, plain []byte, at int64) error {
+	return s.tasks[task.Partition(key, s.n)].Set(key, local, plain, at)
+}
+
+// Now is the time of the last record.
+func (s *stores) Now() int64 { return s.tasks[0].Now() }
