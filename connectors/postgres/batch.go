@@ -61,6 +61,7 @@ type run struct {
 
 	known   map[uuid.UUID]bool // ids of events that had their effect
 	waiting map[string]int     // keys with a parked event
+	rights  func(context.Context) error
 	settled map[recordID]bool  // records whose dead letter is written already, by an attempt that was not committed
 
 	applied    []*item
@@ -92,7 +93,7 @@ func (r *run) execute(ctx context.Context, items []*item) error {
 		default:
 			at := indexOf(items, group[0])
 			r.settle(items[start:at], nil)
-			if err := r.refuse(group[0], cause); err != nil {
+			if err := r.refuse(ctx, group[0], cause); err != nil {
 				return err
 			}
 			start, limit = at+1, len(items)
@@ -159,8 +160,12 @@ func (r *run) wait(it *item) {
 	}
 }
 
-// refuse decides about one item that failed alone.
-func (r *run) refuse(it *item, cause error) error {
+// insufficientPrivilege is the SQLSTATE of a missing right.
+const insufficientPrivilege = "42501"
+
+// refuse decides about one item that failed alone. A missing right is the event's fault only while the login has all the
+// rights it should have.
+func (r *run) refuse(ctx context.Context, it *item, cause error) error {
 	var unknown *unknownError
 	var rejected *rejectedError
 	var pg *pgconn.PgError
@@ -180,8 +185,11 @@ func (r *run) refuse(it *item, cause error) error {
 		v.stage, v.sqlstate = "rejected", rejected.sqlstate
 	case errors.As(cause, &pg):
 		v.sqlstate = pg.Code
-	default:
-		return cause
+		if pg.Code == insufficientPrivilege {
+			if err := r.rights(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	r.dead = append(r.dead, deadRecord{it, v})
 	return nil
@@ -222,11 +230,14 @@ func (r *run) send(ctx context.Context, group []*item) (failed int, cause error)
 	results := r.tx.SendBatch(ctx, b)
 	for i := range group {
 		noted, err := results.Exec()
+		if err != nil && classifyOwn(err) == fatal {
+			err = &fatalError{fmt.Errorf("postgres: note the event: %w", err)}
+		}
 		if err == nil && noted.RowsAffected() == 0 {
 			err = errDuplicate // another partition's transaction was first
 		}
 		if err == nil {
-			err = reads[i](results)
+			err = vanished(reads[i](results))
 		}
 		if err != nil {
 			_ = results.Close() // says err again, or that of a statement behind it that is rolled back too
@@ -236,11 +247,23 @@ func (r *run) send(ctx context.Context, group []*item) (failed int, cause error)
 	return 0, results.Close()
 }
 
-// faultOfItem separates what a record can be blamed for, or what decides about it, from the rest. A foreign key that is
-// gone since it was read is an item that is not there.
+// vanished turns a foreign key that is gone since it was read (23503) into what it is: an item or member that is not there.
+func vanished(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "23503" {
+		return &unknownError{"item or member"}
+	}
+	return err
+}
+
+// faultOfItem separates what a record can be blamed for, or what decides about it, from the rest.
 func faultOfItem(err error) bool {
 	var unknown *unknownError
 	var rejected *rejectedError
+	var ours *fatalError
+	if errors.As(err, &ours) {
+		return false
+	}
 	if errors.Is(err, errDuplicate) || errors.As(err, &unknown) || errors.As(err, &rejected) {
 		return true
 	}

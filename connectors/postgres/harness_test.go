@@ -68,17 +68,18 @@ func runTests(m *testing.M) (code int, err error) {
 	if policy, err = access.Load(""); err != nil {
 		return 1, err
 	}
-	if err := makeShop(ctx, "shop_template"); err != nil {
+	if err := makeShop(ctx, server, "shop_template"); err != nil {
 		return 1, err
 	}
 	return m.Run(), nil
 }
 
-func makeShop(ctx context.Context, name string) error {
-	if err := adminExec(ctx, server.AdminURL(), "CREATE DATABASE "+name); err != nil {
+// makeShop makes an empty database and applies the policy to it.
+func makeShop(ctx context.Context, on *pgd.Server, name string) error {
+	if err := adminExec(ctx, on.AdminURL(), "CREATE DATABASE "+name); err != nil {
 		return err
 	}
-	_, err := access.Apply(ctx, policy, access.Options{AdminURL: adminURL(name), Passwords: passwords(), Log: quiet})
+	_, err := access.Apply(ctx, policy, access.Options{AdminURL: adminURL(on, name), Passwords: passwords(), Log: quiet})
 	return err
 }
 
@@ -90,8 +91,8 @@ func passwords() map[string]string {
 	return out
 }
 
-func adminURL(database string) string {
-	return strings.Replace(server.AdminURL(), "/postgres?", "/"+database+"?", 1)
+func adminURL(on *pgd.Server, database string) string {
+	return strings.Replace(on.AdminURL(), "/postgres?", "/"+database+"?", 1)
 }
 
 func adminExec(ctx context.Context, dsn, sql string) error {
@@ -104,21 +105,21 @@ func adminExec(ctx context.Context, dsn, sql string) error {
 	return err
 }
 
-// shop is a database of its own, with an administrator's connection to look into it.
+// shop is a database of its own.
 type shop struct {
-	t     *testing.T
-	name  string
-	admin *pgx.Conn
+	t    *testing.T
+	on   *pgd.Server
+	name string
 }
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{t: t, name: "shop_" + strings.ReplaceAll(uuid.NewString()[:13], "-", "_")}
+	s := &shop{t: t, on: server, name: "shop_" + strings.ReplaceAll(uuid.NewString()[:13], "-", "_")}
 	s.must(adminExec(t.Context(), server.AdminURL(), "CREATE DATABASE "+s.name+" TEMPLATE shop_template"))
 	t.Cleanup(func() {
 		s.must(adminExec(context.Background(), server.AdminURL(), "DROP DATABASE "+s.name+" WITH (FORCE)"))
 	})
-	_, err := access.Apply(t.Context(), policy, access.Options{AdminURL: adminURL(s.name), Log: quiet}) // the database's own rights are not copied
+	_, err := access.Apply(t.Context(), policy, access.Options{AdminURL: adminURL(s.on, s.name), Log: quiet}) // the database's own rights are not copied
 	s.must(err)
 	return s
 }
@@ -132,7 +133,7 @@ func (s *shop) must(err error) {
 
 func (s *shop) exec(sql string, args ...any) {
 	s.t.Helper()
-	conn, err := pgx.Connect(s.t.Context(), adminURL(s.name))
+	conn, err := pgx.Connect(s.t.Context(), adminURL(s.on, s.name))
 	s.must(err)
 	defer conn.Close(context.Background())
 	_, err = conn.Exec(s.t.Context(), sql, args...)
@@ -142,7 +143,7 @@ func (s *shop) exec(sql string, args ...any) {
 // text is the first column of the rows, joined by commas.
 func (s *shop) text(sql string, args ...any) string {
 	s.t.Helper()
-	conn, err := pgx.Connect(s.t.Context(), adminURL(s.name))
+	conn, err := pgx.Connect(s.t.Context(), adminURL(s.on, s.name))
 	s.must(err)
 	defer conn.Close(context.Background())
 	rows, err := conn.Query(s.t.Context(), "SELECT x::text FROM ("+sql+") AS q(x)", args...)
@@ -155,7 +156,7 @@ func (s *shop) text(sql string, args ...any) string {
 // dsn is the database under the login that applies topic.
 func (s *shop) dsn(topic string) string {
 	login, _ := changes.Login(topic)
-	return server.URL(login, passwords()[login], s.name)
+	return s.on.URL(login, passwords()[login], s.name)
 }
 
 // seed makes a member and an item that cost 12.50 and weighs 0.35 kg, and returns the item.

@@ -140,7 +140,23 @@ func (s *session) apply(ctx context.Context, p *partition, items []*item) error 
 
 func (s *session) newRun(tx pgx.Tx, p *partition, waiting map[string]int, width int) *run {
 	return &run{tx: tx, role: s.a.role, now: s.a.cfg.Clock.Now(), parkFor: s.a.cfg.ParkFor, width: width, most: s.a.cfg.BatchRecords,
-		waiting: waiting, settled: p.acked}
+		waiting: waiting, settled: p.acked, rights: s.rights}
+}
+
+// rightsFor is how long a look at the login's rights counts: a stream of events that the team may not send must not cost
+// a look each.
+const rightsFor = 2 * time.Second
+
+// rights looks whether the login still has what is declared.
+func (s *session) rights(ctx context.Context) error {
+	if time.Since(s.looked) < rightsFor {
+		return nil
+	}
+	if err := s.a.checkLogin(ctx); err != nil {
+		return err
+	}
+	s.looked = time.Now()
+	return nil
 }
 
 // lock takes the partition's row for this transaction and leaves out what is settled. What the row says may be ahead of

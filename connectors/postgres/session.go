@@ -32,6 +32,7 @@ type session struct {
 	owned      map[int32]*partition
 	pruned     time.Time
 	asked      time.Time // when the topic was last looked at
+	looked     time.Time // when the login's rights were
 
 	mu       sync.Mutex
 	assigned map[int32]bool
