@@ -68,7 +68,7 @@ func newCleaner(s *Server) *cleaner {
 
 // run cleans until ctx ends. A round that fails is said and tried again: the next one finds the same work.
 func (c *cleaner) run(ctx context.Context) {
-	tick := time.NewTicker(poll)
+	tick := time.NewTicker(c.s.config.poll)
 	defer tick.Stop()
 	for {
 		select {

@@ -1,6 +1,7 @@
 package kafkad
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -122,13 +123,16 @@ func blankBatch(f *os.File, pos, size int64, header []byte) (bool, error) {
 	if binary.BigEndian.Uint16(header[batchAttributesAt:])&batchControlBit != 0 || size <= batchRecordsAt {
 		return false, nil
 	}
-	blank := make([]byte, size)
+	blank, is := make([]byte, size), make([]byte, size)
 	copy(blank, header)
-	crc := crc32.Checksum(blank[batchCRCFrom:], castagnoli)
-	if binary.BigEndian.Uint32(header[batchCRCAt:]) == crc {
-		return false, nil // blank already
+	binary.BigEndian.PutUint32(blank[batchCRCAt:], crc32.Checksum(blank[batchCRCFrom:], castagnoli))
+	// The checksum alone proves nothing: a kill may have cut the write off behind it.
+	if _, err := f.ReadAt(is, pos); err != nil {
+		return false, err
 	}
-	binary.BigEndian.PutUint32(blank[batchCRCAt:], crc)
+	if bytes.Equal(is, blank) {
+		return false, nil
+	}
 	_, err := f.WriteAt(blank, pos)
 	return err == nil, err
 }

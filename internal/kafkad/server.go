@@ -36,13 +36,14 @@ type Config struct {
 	settle time.Duration
 	// compactAfter is how long, by real time, superseded records may stay.
 	compactAfter time.Duration
+	// poll is how often the clock and the logs are looked at, by real time.
+	poll time.Duration
 }
 
 const (
 	defaultSettle       = 10 * time.Second
 	defaultCompactAfter = 30 * time.Second
-	// poll is how often the clock and the logs are looked at, by real time.
-	poll = time.Second
+	defaultPoll         = time.Second
 	// segmentBytes is small because files go, and are searched, by segment.
 	segmentBytes = 1 << 20
 )
@@ -109,6 +110,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.compactAfter == 0 {
 		c.compactAfter = defaultCompactAfter
+	}
+	if c.poll == 0 {
+		c.poll = defaultPoll
 	}
 	if c.Dir == "" {
 		return c, nil

@@ -45,7 +45,7 @@ func playBroker(dir string) {
 // quick makes a broker of tests: what waits by real time waits a moment only.
 func quick(c Config) Config {
 	c.Log = slog.New(slog.DiscardHandler)
-	c.settle, c.compactAfter = time.Millisecond, time.Millisecond
+	c.settle, c.compactAfter, c.poll = time.Millisecond, time.Millisecond, 50*time.Millisecond
 	return c
 }
 
