@@ -62,7 +62,7 @@ type run struct {
 	known   map[uuid.UUID]bool // ids of events that had their effect
 	waiting map[string]int     // keys with a parked event
 	rights  func(context.Context) error
-	settled map[recordID]bool  // records whose dead letter is written already, by an attempt that was not committed
+	settled map[recordID]bool // records whose dead letter is written already, by an attempt that was not committed
 
 	applied    []*item
 	duplicates []*item

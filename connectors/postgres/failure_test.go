@@ -56,7 +56,7 @@ func TestNothingIsLostWhenPostgreSQLGoesAway(t *testing.T) {
 	send(100)
 	eventually(t, "100", func() string { return s.text(members) })
 	for _, end := range []func(){
-		func() { s.must(s.on.Close()) },                                                        // a clean restart
+		func() { s.must(s.on.Close()) }, // a clean restart
 		func() { s.must(syscall.Kill(s.on.PID(), syscall.SIGQUIT)); <-s.on.Done(); s.on.Close() }, //nolint:errcheck // it crashed
 	} {
 		port := s.on.Port()
@@ -195,7 +195,9 @@ func TestRecordsThatExpiredUnappliedAreCounted(t *testing.T) {
 	s.must(err)
 	reg := prometheus.NewRegistry()
 	start(t, k, s, changes.MembersChanges, func(c *postgres.Config) { c.Metrics = reg })
-	eventually(t, "d_00000", func() string { return s.text("SELECT membership_id FROM shop.members WHERE membership_id <> 'a_00000'") })
+	eventually(t, "d_00000", func() string {
+		return s.text("SELECT membership_id FROM shop.members WHERE membership_id <> 'a_00000'")
+	})
 	want := "# HELP millrun_orders_lost_records_total Records that expired in Kafka before they were applied.\n" +
 		"# TYPE millrun_orders_lost_records_total counter\nmillrun_orders_lost_records_total{topic=\"members.changes\"} 2\n"
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "millrun_orders_lost_records_total"); err != nil {
