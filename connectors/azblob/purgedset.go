@@ -1,0 +1,111 @@
+package azblob
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+)
+
+// remember is for how long a purge is remembered to its tenant.
+const remember = 30 * 24 * time.Hour
+
+// PurgedSet is the memory of purges that the API answers 410 from: HMACs and dates of the last 30 days, read from the
+// ledger. Safe for concurrent use.
+type PurgedSet struct {
+	cfg LedgerConfig
+	c   *container.Client
+
+	mu   sync.RWMutex
+	at   map[string]time.Time // by HMAC: the latest purge
+	seen map[string]bool      // files that were read
+}
+
+// NewPurgedSet returns an empty set; Refresh or Run fills it.
+func NewPurgedSet(a *Account, cfg LedgerConfig) (*PurgedSet, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &PurgedSet{cfg: cfg, c: a.container(cfg.Container), at: map[string]time.Time{}, seen: map[string]bool{}}, nil
+}
+
+// PurgedAt is when the tenant's image was purged; false when it was not, or longer than 30 days ago.
+func (p *PurgedSet) PurgedAt(tenant, imageID string) (time.Time, bool) {
+	p.mu.RLock()
+	at, ok := p.at[imageHMAC(p.cfg.Key, tenant, imageID)]
+	p.mu.RUnlock()
+	if !ok || p.cfg.Clock.Now().Sub(at) > remember {
+		return time.Time{}, false
+	}
+	return at, true
+}
+
+// Refresh reads what the ledger has gained and forgets what is older than 30 days.
+func (p *PurgedSet) Refresh(ctx context.Context) error {
+	now := p.cfg.Clock.Now().UTC()
+	var names []string
+	err := each(ctx, p.c, "", container.ListBlobsInclude{}, func(e Entry) error {
+		p.mu.RLock()
+		known := p.seen[e.Name]
+		p.mu.RUnlock()
+		if !known && e.Name >= now.Add(-remember-24*time.Hour).Format("2006/01/02") {
+			names = append(names, e.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := readLedger(ctx, p.c, name, func(name string, content []byte) error { return p.take(name, content) }); err != nil {
+			return err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for image, at := range p.at {
+		if now.Sub(at) > remember {
+			delete(p.at, image)
+		}
+	}
+	return nil
+}
+
+// take reads the purges in one file. The chain is Check's affair.
+func (p *PurgedSet) take(name string, content []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for raw := range bytes.Lines(content) {
+		var l Line
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return fmt.Errorf("azblob: ledger %s: %w", name, err)
+		}
+		if l.Action == ActionPurged && l.Image != "" && l.At.After(p.at[l.Image]) {
+			p.at[l.Image] = l.At
+		}
+	}
+	p.seen[name] = true
+	return nil
+}
+
+// Run refreshes the set every so often of real time until ctx ends. A ledger that is away leaves the set as it is; the
+// error is returned to report only.
+func (p *PurgedSet) Run(ctx context.Context, every time.Duration, report func(error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if err := p.Refresh(ctx); err != nil && ctx.Err() == nil && report != nil {
+			report(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
