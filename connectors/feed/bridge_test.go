@@ -59,8 +59,6 @@ func jsonEnvelope(t *testing.T, members map[string]any) []byte {
 	return b
 }
 
-func text(s string) *string { return &s }
-
 func TestTenantComesFromHeaderThenEnvelopeThenConfiguration(t *testing.T) {
 	t.Parallel()
 	registry, err := avro.Open("mock://feed-test")
@@ -93,8 +91,8 @@ func TestTenantComesFromHeaderThenEnvelopeThenConfiguration(t *testing.T) {
 		{value(jsonEnvelope(t, map[string]any{"tenant": "demo", "filename": "x.png", "content_type": "image/png", "data": data})), 2, "demo"},
 		{value(jsonEnvelope(t, map[string]any{"tenant": "demo", "data": base64.StdEncoding.EncodeToString(picture(3))}), "tenant", "other"), 3, "other"},
 		{value(jsonEnvelope(t, map[string]any{"data": base64.StdEncoding.EncodeToString(picture(4))})), 4, "other"},
-		{value(pack(single, 5, text("demo"))), 5, "demo"},
-		{value(pack(confluent, 6, text("demo"))), 6, "demo"},
+		{value(pack(single, 5, new("demo"))), 5, "demo"},
+		{value(pack(confluent, 6, new("demo"))), 6, "demo"},
 		{value(pack(confluent, 7, nil), "tenant", "demo"), 7, "demo"},
 	}
 	want := map[string]string{}

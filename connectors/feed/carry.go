@@ -68,8 +68,7 @@ func (b *Bridge) carry(ctx context.Context, send *kgo.Client, from origin, recor
 func (b *Bridge) take(ctx context.Context, from origin, r *kgo.Record) (*kgo.Record, string, error) {
 	received := b.receivedAt(r.Timestamp)
 	raw, err := b.receipt(ctx, from, r, received)
-	var no *refusal
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[*refusal](err); ok {
 		return b.letter(r, no), no.code, nil
 	}
 	if err != nil {
@@ -207,7 +206,7 @@ func (b *Bridge) fetchInto(ctx context.Context, name, url string) (intake.Staged
 	if err != nil {
 		return intake.Staged{}, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // only read from
 	return b.stage(ctx, name, resp.Body, resp.ContentLength)
 }
 

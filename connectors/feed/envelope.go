@@ -31,11 +31,11 @@ func Schema() string { return schemaText }
 
 // envelope is an image with what its producer says of it. Exactly one of Data and URL is there.
 type envelope struct {
-	Tenant      *string `json:"tenant" avro:"tenant"`
-	Filename    *string `json:"filename" avro:"filename"`
-	ContentType *string `json:"content_type" avro:"content_type"`
-	Data        []byte  `json:"data" avro:"data"` // base64 in JSON
-	URL         *string `json:"url" avro:"url"`
+	Tenant      *string `avro:"tenant"       json:"tenant"`
+	Filename    *string `avro:"filename"     json:"filename"`
+	ContentType *string `avro:"content_type" json:"content_type"`
+	Data        []byte  `avro:"data"         json:"data"` // base64 in JSON
+	URL         *string `avro:"url"          json:"url"`
 }
 
 // content is what a record of the feed holds: bytes, or where to fetch them.

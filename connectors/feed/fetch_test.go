@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"net/http"
 	"net/http/httptest"
@@ -127,7 +128,7 @@ func TestNamesThatLeadInwardsAreNotDialled(t *testing.T) {
 	if err == nil {
 		resp.Body.Close()
 	}
-	if no, ok := err.(*refusal); !ok || no.code != codeURLRefused {
+	if no, ok := errors.AsType[*refusal](err); !ok || no.code != codeURLRefused {
 		t.Errorf("%v, want a refusal", err)
 	}
 }

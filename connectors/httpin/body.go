@@ -142,7 +142,7 @@ func (b *body) verify() *problem {
 // algorithms are passed over, as the RFC allows.
 func contentDigest(fields []string) ([]byte, *problem) {
 	var digest []byte
-	for _, member := range strings.Split(strings.Join(fields, ","), ",") {
+	for member := range strings.SplitSeq(strings.Join(fields, ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(member), "=")
 		if name != "sha-256" {
 			continue

@@ -1,6 +1,7 @@
 package httpin
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, rt *route) *call 
 		w: &writer{ResponseWriter: w, control: http.NewResponseController(w)},
 	}
 	h := w.Header()
-	h.Set("X-Request-Id", c.id)
+	h.Set("X-Request-ID", c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
 	h.Set("Referrer-Policy", "no-referrer")
@@ -45,9 +46,9 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, rt *route) *call 
 	return c
 }
 
-// requestID is the caller's X-Request-Id when it is harmless, else a new one.
+// requestID is the caller's X-Request-ID when it is harmless, else a new one.
 func requestID(r *http.Request) string {
-	id := r.Header.Get("X-Request-Id")
+	id := r.Header.Get("X-Request-ID")
 	if id == "" || len(id) > 64 {
 		return rand.Text()
 	}
@@ -68,7 +69,7 @@ func (s *Server) handle(rt *route) http.Handler {
 		if err != nil {
 			err = c.refuse(err)
 		}
-		s.end(c, err)
+		s.end(r.Context(), c, err)
 		if c.w.broken {
 			panic(http.ErrAbortHandler) // the headers are out and the body is not whole: the connection must say so
 		}
@@ -101,14 +102,15 @@ func (c *call) refuse(err error) error {
 	if c.r.Body != nil && c.r.Body != http.NoBody {
 		c.w.Header().Set("Connection", "close") // what is left of the body is not worth reading
 	}
-	if werr := p.answer(c.r.URL.EscapedPath(), c.id).write(c.w); werr != nil || p.status < 500 {
-		return nil // the caller went away, or was told what it did wrong: neither is our error
+	told := p.answer(c.r.URL.EscapedPath(), c.id).write(c.w) == nil
+	if told && p.status >= http.StatusInternalServerError {
+		return err
 	}
-	return err
+	return nil // the caller went away, or was told what it did wrong: neither is our error
 }
 
 // end counts and logs the call.
-func (s *Server) end(c *call, err error) {
+func (s *Server) end(ctx context.Context, c *call, err error) {
 	took := time.Since(c.started)
 	status := c.w.status
 	s.metrics.inFlight.Dec()
@@ -130,7 +132,7 @@ func (s *Server) end(c *call, err error) {
 	} else if c.route.scope == "" {
 		level = slog.LevelDebug // probes and scrapes
 	}
-	s.cfg.Log.LogAttrs(c.r.Context(), level, "request", attrs...)
+	s.cfg.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 
 // send answers with what is held whole.
@@ -149,6 +151,7 @@ func (c *call) sendJSON(status int, v any) error {
 // served and one who stops reading is not waited for.
 type writer struct {
 	http.ResponseWriter
+
 	control  *http.ResponseController
 	status   int
 	sent     int64

@@ -57,8 +57,8 @@ func readChange(b *body, most int64) ([]byte, *problem) {
 
 // publish answers as before for a repeated event under the same Idempotency-Key, else by publishing it.
 func (s *Server) publish(c *call, held claim, topic string, event []byte) error {
-	print := printOf(event)
-	earlier, again, p := held.repeat(print)
+	body := printOf(event)
+	earlier, again, p := held.repeat(body)
 	if p != nil {
 		return p
 	}
@@ -78,7 +78,7 @@ func (s *Server) publish(c *call, held claim, topic string, event []byte) error 
 	if err != nil {
 		return err
 	}
-	held.settle(print, a)
+	held.settle(body, a)
 	return c.send(a)
 }
 

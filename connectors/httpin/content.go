@@ -1,7 +1,6 @@
 package httpin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -45,10 +44,10 @@ func (s *Server) derivative(c *call) error {
 
 func notArchived(i events.Image) *problem {
 	p := kindNotArchived.because("The image is %s.", i.Status).with("image_status", i.Status)
-	if !i.Status.Final() {
-		p.after(time.Second)
+	if i.Status.Final() {
+		return p
 	}
-	return p
+	return p.after(time.Second)
 }
 
 // serveBlob answers with a blob of the archive, whole or in ranges. The tag names the bytes: an image's bytes never
@@ -58,7 +57,9 @@ func (s *Server) serveBlob(c *call, image events.Image, blob events.ArchivedBlob
 	if left <= 0 {
 		return expired()
 	}
-	b := &blobReader{ctx: c.r.Context(), archive: s.cfg.Archive, blob: blob}
+	b := &blobReader{size: blob.Bytes, open: func(offset, length int64) (io.ReadCloser, error) {
+		return s.cfg.Archive.Open(c.r.Context(), blob, offset, length)
+	}}
 	defer b.Close()
 	h := c.w.Header()
 	h.Set("Content-Type", contentType)
@@ -90,6 +91,7 @@ func (s *Server) serveBlob(c *call, image events.Image, blob events.ArchivedBlob
 // not an empty success; and it swallows the plain text of a range that is refused.
 type lateWriter struct {
 	*writer
+
 	status int
 	out    bool
 }
@@ -116,12 +118,11 @@ func (l *lateWriter) flushHeader() {
 // blobReader is a blob for http.ServeContent: seeking costs nothing, and the first read after it opens the rest. One
 // goroutine owns it.
 type blobReader struct {
-	ctx     context.Context
-	archive Archive
-	blob    events.ArchivedBlob
-	at      int64
-	open    io.ReadCloser
-	err     error // of the archive
+	size   int64
+	open   func(offset, length int64) (io.ReadCloser, error)
+	at     int64
+	stream io.ReadCloser // nil: not open
+	err    error         // of the archive
 }
 
 // Seek moves without reading.
@@ -130,7 +131,7 @@ func (b *blobReader) Seek(offset int64, whence int) (int64, error) {
 	case io.SeekCurrent:
 		offset += b.at
 	case io.SeekEnd:
-		offset += b.blob.Bytes
+		offset += b.size
 	}
 	if offset < 0 {
 		return 0, errors.New("httpin: seek before the beginning")
@@ -144,21 +145,23 @@ func (b *blobReader) Seek(offset int64, whence int) (int64, error) {
 
 // Read opens the blob where it stands, when it is not open.
 func (b *blobReader) Read(p []byte) (int, error) {
-	left := b.blob.Bytes - b.at
+	left := b.size - b.at
 	if left <= 0 {
 		return 0, io.EOF
 	}
-	if b.open == nil {
-		if b.open, b.err = b.archive.Open(b.ctx, b.blob, b.at, left); b.err != nil {
-			b.open = nil
-			return 0, b.err
+	if b.stream == nil {
+		stream, err := b.open(b.at, left)
+		if err != nil {
+			b.err = err
+			return 0, err
 		}
+		b.stream = stream
 	}
-	n, err := b.open.Read(p[:min(int64(len(p)), left)])
+	n, err := b.stream.Read(p[:min(int64(len(p)), left)])
 	b.at += int64(n)
 	switch {
 	case errors.Is(err, io.EOF) && int64(n) < left:
-		b.err = fmt.Errorf("httpin: blob ended at %d of %d bytes: %w", b.at, b.blob.Bytes, io.ErrUnexpectedEOF)
+		b.err = fmt.Errorf("httpin: blob ended at %d of %d bytes: %w", b.at, b.size, io.ErrUnexpectedEOF)
 	case err != nil && !errors.Is(err, io.EOF):
 		b.err = err
 	default:
@@ -169,8 +172,8 @@ func (b *blobReader) Read(p []byte) (int, error) {
 
 // Close closes what is open.
 func (b *blobReader) Close() {
-	if b.open != nil {
-		_ = b.open.Close() // only read from
-		b.open = nil
+	if b.stream != nil {
+		_ = b.stream.Close() // only read from
+		b.stream = nil
 	}
 }

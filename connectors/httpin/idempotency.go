@@ -38,8 +38,8 @@ type answers struct {
 type kept struct {
 	key   string
 	done  bool
-	print fingerprint
-	answer
+	body  fingerprint
+	given answer
 	until time.Time
 }
 
@@ -91,25 +91,25 @@ func validKey(s string) bool {
 }
 
 // repeat is the earlier answer when there is one: the same again for the same body, a refusal for another.
-func (c claim) repeat(print fingerprint) (answer, bool, *problem) {
+func (c claim) repeat(body fingerprint) (answer, bool, *problem) {
 	if c.earlier == nil {
 		return answer{}, false, nil
 	}
-	if c.earlier.print != print {
+	if c.earlier.body != body {
 		return answer{}, false, kindKeyReused.because("The key was used for another body within the last 24 hours.")
 	}
-	return c.earlier.answer, true, nil
+	return c.earlier.given, true, nil
 }
 
 // settle keeps the answer for the key.
-func (c claim) settle(print fingerprint, given answer) {
+func (c claim) settle(body fingerprint, given answer) {
 	if c.place == nil {
 		return
 	}
 	a := c.answers
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c.place.done, c.place.print, c.place.answer = true, print, given
+	c.place.done, c.place.body, c.place.given = true, body, given
 	c.place.until = a.clock.Now().Add(keepAnswers)
 	a.bytes += len(given.body)
 	a.forget()
@@ -148,5 +148,5 @@ func (a *answers) forget() {
 func (a *answers) remove(e *list.Element) {
 	k := a.age.Remove(e).(*kept)
 	delete(a.byKey, k.key)
-	a.bytes -= len(k.body)
+	a.bytes -= len(k.given.body)
 }

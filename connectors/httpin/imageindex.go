@@ -174,11 +174,17 @@ func (x *imageIndex) refresh(id string) {
 func (x *imageIndex) current(id string) *item {
 	s := x.settled[id]
 	for _, r := range x.pending[id] {
-		if s == nil || !r.received.Before(s.ends) {
+		if s == nil || (r.behind(s) && !r.received.Before(s.ends)) {
 			return r
 		}
 	}
 	return s
+}
+
+// behind says whether a receipt lies behind the one that a life began with; receipts of one image share a partition, as
+// long as their topic does not grow.
+func (it *item) behind(life *item) bool {
+	return it.partition != life.partition || it.offset > life.offset
 }
 
 // byReceipt orders by time of receipt, then name.

@@ -65,8 +65,7 @@ func (u *uploading) takeParts(r *multipart.Reader) error {
 
 // multipartFault is what to say when the next part cannot be found.
 func multipartFault(err error) *problem {
-	var p *problem
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*problem](err); ok {
 		return p
 	}
 	if errors.Is(err, multipart.ErrMessageTooLarge) {

@@ -3,6 +3,7 @@ package httpin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -46,6 +47,7 @@ func (k kind) typeURI() string { return "urn:millrun:problem:" + k.name }
 // is for the caller and therefore never holds a cause from inside; the cause is for the log.
 type problem struct {
 	kind
+
 	detail     string
 	retryAfter time.Duration     // 0: none; told in whole seconds, at least 1
 	header     map[string]string // further header fields, e.g. Allow
@@ -104,9 +106,7 @@ func (p *problem) retrySeconds() int {
 // object is the problem's JSON. instance and id are empty for a part of a multipart answer, whose envelope has them.
 func (p *problem) object(instance, id string) map[string]any {
 	o := map[string]any{"type": p.typeURI(), "title": p.title, "status": p.status, "detail": p.detail}
-	for name, value := range p.members {
-		o[name] = value
-	}
+	maps.Copy(o, p.members)
 	if instance != "" {
 		o["instance"] = instance
 	}
@@ -126,9 +126,7 @@ func (p *problem) answer(instance, id string) answer {
 		body = []byte(`{"status":500}`)
 	}
 	h := map[string]string{"Content-Type": "application/problem+json"}
-	for name, value := range p.header {
-		h[name] = value
-	}
+	maps.Copy(h, p.header)
 	if s := p.retrySeconds(); s > 0 {
 		h["Retry-After"] = strconv.Itoa(s)
 	}

@@ -151,7 +151,8 @@ func (d *door) until(what string, cond func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			d.t.Fatalf("%s: not within %s; log:\n%s", what, patience, d.log)
+			log := d.log.String()
+			d.t.Fatalf("%s: not within %s; log:\n%s", what, patience, log[max(0, len(log)-4000):])
 		}
 	}
 }
@@ -180,7 +181,7 @@ func (d *door) do(method, path, key string, body io.Reader, header ...string) re
 		d.t.Fatal(err)
 	}
 	if key != "" {
-		r.Header.Set("X-API-Key", key)
+		r.Header.Set("X-Api-Key", key)
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -268,10 +269,11 @@ func (d *door) records(topic string) []*kgo.Record {
 
 // memStaging is a staging container in memory that can be away.
 type memStaging struct {
-	mu    sync.Mutex
-	blobs map[string][]byte
-	away  bool
-	slow  chan struct{} // when set, Put waits for it
+	mu      sync.Mutex
+	blobs   map[string][]byte
+	away    bool
+	discard bool          // bytes are read and not kept
+	slow    chan struct{} // when set, Put receives from it twice
 }
 
 var errAway = errors.New("the storage is away")
@@ -280,19 +282,27 @@ func (m *memStaging) Container() string { return "staging" }
 
 func (m *memStaging) Put(ctx context.Context, name, _ string, body io.Reader, _ int64) error {
 	m.mu.Lock()
-	away, slow := m.away, m.slow
+	away, slow, discard := m.away, m.slow, m.discard
 	m.mu.Unlock()
 	if away {
 		return errAway
 	}
 	if slow != nil {
-		select {
-		case <-slow:
-		case <-ctx.Done():
-			return ctx.Err()
+		for range 2 { // once to say that it is here, once to go on
+			select {
+			case <-slow:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 	}
-	b, err := io.ReadAll(body)
+	var b []byte
+	var err error
+	if discard {
+		_, err = io.Copy(io.Discard, body)
+	} else {
+		b, err = io.ReadAll(body)
+	}
 	if err != nil {
 		return err
 	}

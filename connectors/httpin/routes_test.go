@@ -163,10 +163,10 @@ func TestEveryAnswerCarriesSafeHeaders(t *testing.T) {
 			}
 		}
 	}
-	if id := d.do("GET", "/healthz", "", nil, "X-Request-Id", "abc-1.2_3").header.Get("X-Request-Id"); id != "abc-1.2_3" {
+	if id := d.do("GET", "/healthz", "", nil, "X-Request-ID", "abc-1.2_3").header.Get("X-Request-ID"); id != "abc-1.2_3" {
 		t.Errorf("request id %q was not kept", id)
 	}
-	if id := d.do("GET", "/healthz", "", nil, "X-Request-Id", "a b\"c").header.Get("X-Request-Id"); id == "" || strings.ContainsAny(id, " \"") {
+	if id := d.do("GET", "/healthz", "", nil, "X-Request-ID", "a b\"c").header.Get("X-Request-ID"); id == "" || strings.ContainsAny(id, " \"") {
 		t.Errorf("a harmful request id became %q", id)
 	}
 }

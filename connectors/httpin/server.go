@@ -38,8 +38,10 @@ func New(cfg Config) (*Server, error) {
 	client, err := kgo.NewClient(append(append([]kgo.Opt{}, cfg.Kafka...),
 		kgo.ClientID("millrun-api"),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerLinger(0), // a caller waits for every record
-		kgo.RecordDeliveryTimeout(cfg.Limits.Accept),
+		kgo.ProducerLinger(0),                    // a caller waits for every record
+		kgo.MetadataMinAge(250*time.Millisecond), // a moved leader is found, and a deadline seen, that soon
+		kgo.RetryBackoffFn(func(tries int) time.Duration { return min(100*time.Millisecond<<min(tries, 4), time.Second) }),
+		kgo.RecordDeliveryTimeout(max(cfg.Limits.Accept, time.Second)), // the least that the client takes
 	)...)
 	if err != nil {
 		return nil, fmt.Errorf("httpin: producer: %w", err)
@@ -106,7 +108,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if err != nil {
 		err = fmt.Errorf("httpin: requests still under way after %s: %w", s.cfg.Limits.Drain, errors.Join(err, h.Close()))
 	}
-	<-served
+	if stopped := <-served; !errors.Is(stopped, http.ErrServerClosed) {
+		err = errors.Join(err, stopped)
+	}
 	return err
 }
 

@@ -62,12 +62,12 @@ func (s *Server) uploadOne(c *call) error {
 	}
 	return u.conclude(func(outcomes []outcome) (answer, error) {
 		o := outcomes[0]
-		switch {
-		case o.problem != nil && o.problem.status >= http.StatusInternalServerError:
-			return answer{}, o.problem
-		case o.problem != nil:
+		if p := o.problem; p != nil {
+			if p.status >= http.StatusInternalServerError {
+				return answer{}, p
+			}
 			c.w.Header().Set("Connection", "close") // the rest of the body is not worth reading
-			return o.problem.answer(c.r.URL.EscapedPath(), c.id), nil
+			return p.answer(c.r.URL.EscapedPath(), c.id), nil
 		}
 		a, err := jsonAnswer(http.StatusAccepted, o.accepted)
 		if err == nil {
@@ -142,28 +142,32 @@ func (u *uploading) take(name string, body io.Reader, size int64) error {
 			return p.problem
 		}
 		u.s.metrics.images.WithLabelValues(p.problem.name).Inc()
-		fmt.Fprintf(u.print, "%q %q\n", name, p.problem.Error())
+		u.tellf("%q %q\n", name, p.problem.Error())
 	} else {
-		fmt.Fprintf(u.print, "%q %x\n", name, staged.SHA256)
+		u.tellf("%q %x\n", name, staged.SHA256)
 	}
 	u.parts = append(u.parts, p)
 	return nil
 }
 
+// tellf adds to what tells one body from another.
+func (u *uploading) tellf(format string, args ...any) {
+	u.print.Write(fmt.Appendf(nil, format, args...))
+}
+
 // ownFault says whether err is about one image, rather than about the request or about us.
 func ownFault(err error) bool {
-	var fault *images.Error
-	var reading *intake.BodyError
-	if errors.As(err, &reading) {
+	if _, reading := errors.AsType[*intake.BodyError](err); reading {
 		return false
 	}
-	return errors.As(err, &fault) || errors.Is(err, intake.ErrTooLarge) || errors.Is(err, intake.ErrEmpty) || errors.Is(err, intake.ErrLateBytes)
+	_, image := errors.AsType[*images.Error](err)
+	return image || errors.Is(err, intake.ErrTooLarge) || errors.Is(err, intake.ErrEmpty) || errors.Is(err, intake.ErrLateBytes)
 }
 
 // conclude answers: as before for a repeated request, else by producing the records and telling what became of each.
 func (u *uploading) conclude(render func([]outcome) (answer, error)) error {
-	print := fingerprint(u.print.Sum(nil))
-	earlier, again, p := u.claim.repeat(print)
+	body := fingerprint(u.print.Sum(nil))
+	earlier, again, p := u.claim.repeat(body)
 	if p != nil {
 		return p
 	}
@@ -176,7 +180,7 @@ func (u *uploading) conclude(render func([]outcome) (answer, error)) error {
 		return err
 	}
 	if settled(outcomes) {
-		u.claim.settle(print, a)
+		u.claim.settle(body, a)
 	}
 	return u.c.send(a)
 }

@@ -173,7 +173,7 @@ func checkProblem(t *testing.T, r reply, kind, instance string) {
 	if p["type"] != "urn:millrun:problem:"+kind || p["status"] != float64(r.status) || p["title"] == "" || p["detail"] == "" {
 		t.Errorf("problem %v, want kind %s", p, kind)
 	}
-	if p["instance"] != instance || p["request_id"] != r.header.Get("X-Request-Id") || p["request_id"] == "" {
+	if p["instance"] != instance || p["request_id"] != r.header.Get("X-Request-ID") || p["request_id"] == "" {
 		t.Errorf("instance %v, request_id %v", p["instance"], p["request_id"])
 	}
 	if after := r.header.Get("Retry-After"); after != "" && p["retry_after"] == nil {

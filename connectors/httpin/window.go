@@ -70,8 +70,9 @@ type windows struct {
 }
 
 type named struct {
-	name string
 	window
+
+	name string
 }
 
 func newWindows(limit int64, most int, now func() time.Time) *windows {
