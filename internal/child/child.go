@@ -78,9 +78,14 @@ func (p *Process) Stop(ctx context.Context, sig syscall.Signal) error {
 		return nil
 	case <-ctx.Done():
 	}
+	return errors.Join(fmt.Errorf("child: %s did not stop in time and is killed: %w", p.name, context.Cause(ctx)), p.Kill())
+}
+
+// Kill ends the child without asking and waits for its end.
+func (p *Process) Kill() error {
 	if err := p.proc.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("child: kill %s: %w", p.name, err)
 	}
 	<-p.done
-	return fmt.Errorf("child: %s did not stop in time and was killed: %w", p.name, context.Cause(ctx))
+	return nil
 }

@@ -196,7 +196,7 @@ func undoFile(dir string) string { return filepath.Join(dir, "configs-undo.json"
 // clock: no retention at all (kfake applies it along with compaction, and also to compacted topics), and tombstones
 // that may go exactly when they may by ours. What was there is written down first.
 func (c *cleaner) swap(ctx context.Context, topics []topic) error {
-	ahead := c.s.config.Clock.Now().Sub(time.Now())
+	ahead := time.Until(c.s.config.Clock.Now())
 	was, become := make(undo), make(undo)
 	set := func(t topic, name, value string) {
 		if was[t.name] == nil {
@@ -296,6 +296,12 @@ func (c *cleaner) alter(ctx context.Context, values undo) error {
 		}
 	}
 	return nil
+}
+
+// awaitSwapped returns when configurations are the topics' own.
+func (c *cleaner) awaitSwapped() {
+	c.swapped.RLock()
+	defer c.swapped.RUnlock()
 }
 
 // isOwn says whether the request is alter's.

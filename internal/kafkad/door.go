@@ -39,7 +39,7 @@ func (d *door) open() {
 				return // closed: nothing else ends a listener
 			}
 			if !d.admit(conn) {
-				conn.Close()
+				_ = conn.Close() // the door is shut; nobody is left to tell
 				return
 			}
 		}

@@ -20,7 +20,7 @@ func (s *Server) guard() {
 
 // whileSwapped lets requests about configurations wait for the moment in which these are not the topics' own. The
 // request that ends this moment passes.
-func (s *Server) whileSwapped(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (s *Server) whileSwapped(req kmsg.Request) (kmsg.Response, error, bool) {
 	if r, ok := req.(*kmsg.IncrementalAlterConfigsRequest); ok && s.cleaner.isOwn(r) {
 		return nil, nil, false
 	}
@@ -28,15 +28,12 @@ func (s *Server) whileSwapped(req kmsg.Request) (kmsg.Response, error, bool) { /
 		s.cleaner.swapped.RUnlock()
 		return nil, nil, false
 	}
-	s.cluster.SleepControl(func() {
-		s.cleaner.swapped.RLock()
-		s.cleaner.swapped.RUnlock() //nolint:staticcheck // only to wait
-	})
+	s.cluster.SleepControl(s.cleaner.awaitSwapped)
 	return nil, nil, false
 }
 
 // duringStop runs the cleaner's work that must have the broker to itself, when the cleaner asks by a request.
-func (s *Server) duringStop(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (s *Server) duringStop(req kmsg.Request) (kmsg.Response, error, bool) {
 	r, ok := req.(*kmsg.DescribeClientQuotasRequest)
 	if !ok || len(r.Components) != 1 || r.Components[0].EntityType != s.cleaner.token {
 		return nil, nil, false
@@ -48,7 +45,7 @@ func (s *Server) duringStop(req kmsg.Request) (kmsg.Response, error, bool) { //n
 
 // beforeDeleteRecords notes what a client is about to delete; a client's deletion must outlive kill -9 as ours does.
 // kfake then handles the request, and answers it.
-func (s *Server) beforeDeleteRecords(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (s *Server) beforeDeleteRecords(req kmsg.Request) (kmsg.Response, error, bool) {
 	r, ok := req.(*kmsg.DeleteRecordsRequest)
 	if !ok || s.starts == nil {
 		return nil, nil, false
@@ -80,7 +77,7 @@ func (s *Server) beforeDeleteRecords(req kmsg.Request) (kmsg.Response, error, bo
 
 // beforeFetch lets a consumer whose offset was compacted away go on at the first record that is left, as Kafka does:
 // kfake moves the log's start at compaction, and would say OFFSET_OUT_OF_RANGE.
-func (s *Server) beforeFetch(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (s *Server) beforeFetch(req kmsg.Request) (kmsg.Response, error, bool) {
 	r, ok := req.(*kmsg.FetchRequest)
 	if !ok {
 		return nil, nil, false
@@ -99,7 +96,7 @@ func (s *Server) beforeFetch(req kmsg.Request) (kmsg.Response, error, bool) { //
 
 // answerLeaderEpoch answers that everything of every epoch up to the leader's is still there (KIP-320). This broker has
 // no followers, so no log is ever truncated; kfake's own answer claims so after a leader moved.
-func (s *Server) answerLeaderEpoch(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's signature
+func (s *Server) answerLeaderEpoch(req kmsg.Request) (kmsg.Response, error, bool) {
 	r, ok := req.(*kmsg.OffsetForLeaderEpochRequest)
 	if !ok || !s.knowsAll(r) {
 		return nil, nil, false // kfake knows the errors

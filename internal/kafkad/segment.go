@@ -89,32 +89,35 @@ func blankSegment(path string, start int64) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	changed, err := blankBatches(f, start)
+	if changed {
+		err = errors.Join(err, f.Sync())
+	}
+	return errors.Join(err, f.Close())
+}
+
+// blankBatches blanks from the file's beginning up to the first batch that reaches start.
+func blankBatches(f *os.File, start int64) (changed bool, err error) {
 	header := make([]byte, batchRecordsAt)
-	changed := false
 	for pos := int64(0); ; {
-		if _, err := f.ReadAt(header, pos); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break
+		if _, err := f.ReadAt(header, pos); errors.Is(err, io.EOF) {
+			return changed, nil
 		} else if err != nil {
-			return err
+			return changed, err
 		}
 		first := int64(binary.BigEndian.Uint64(header))
 		last := first + int64(int32(binary.BigEndian.Uint32(header[batchLastDeltaAt:])))
 		if last >= start {
-			break
+			return changed, nil
 		}
 		size := batchPrefix + int64(binary.BigEndian.Uint32(header[batchLengthAt:]))
 		done, err := blankBatch(f, pos, size, header)
 		if err != nil {
-			return err
+			return changed, err
 		}
 		changed = changed || done
 		pos += size
 	}
-	if !changed {
-		return nil
-	}
-	return f.Sync()
 }
 
 // blankBatch zeroes the records of one batch and sets the checksum right. Control batches hold no data of anybody and

@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,9 +39,9 @@ func playBroker(dir string) {
 		os.Exit(3)
 	}
 	os.Stdout.WriteString(s.Brokers()[0] + "\n")
-	for { // killed by the test
-		time.Sleep(time.Hour)
-	}
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, os.Interrupt)
+	<-end // or a kill, which is what the tests do
 }
 
 // quick makes a broker of tests: what waits by real time waits a moment only.
@@ -101,7 +103,7 @@ func makeTopic(t *testing.T, adm *kadm.Client, name string, configs ...string) {
 	t.Helper()
 	values := make(map[string]*string)
 	for i := 0; i < len(configs); i += 2 {
-		values[configs[i]] = kadm.StringPtr(configs[i+1])
+		values[configs[i]] = new(configs[i+1])
 	}
 	if _, err := adm.CreateTopic(t.Context(), 1, 1, values, name); err != nil {
 		t.Fatal(err)
@@ -189,16 +191,19 @@ func holding(t *testing.T, dir, marker string) []string {
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			return nil //nolint:nilerr // removed while walking
+			return err
 		}
 		b, err := os.ReadFile(path)
-		if err == nil && bytes.Contains(b, []byte(marker)) {
+		if bytes.Contains(b, []byte(marker)) {
 			found = append(found, path)
 		}
-		return nil
+		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // removed while walking: asked again
 		t.Fatal(err)
+	}
+	if err != nil {
+		return []string{"not known: " + err.Error()}
 	}
 	return found
 }

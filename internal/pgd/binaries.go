@@ -100,13 +100,12 @@ func download(ctx context.Context, url string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgd: fetch PostgreSQL: %w", err)
 	}
-	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 100<<20))
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, fmt.Errorf("pgd: fetch %s: %w", url, err)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("pgd: fetch %s: %s", url, resp.Status)
-	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 100<<20))
-	if err != nil {
-		return nil, fmt.Errorf("pgd: fetch %s: %w", url, err)
 	}
 	return b, nil
 }
@@ -125,18 +124,16 @@ func unpackJar(jar []byte, dir string) error {
 		if err != nil {
 			return fmt.Errorf("pgd: %w", err)
 		}
-		defer r.Close()
-		x, err := xz.NewReader(r, 0)
-		if err != nil {
-			return fmt.Errorf("pgd: %w", err)
-		}
-		return unpackTar(tar.NewReader(x), dir)
+		return errors.Join(unpackXZ(r, dir), r.Close())
 	}
 	return errors.New("pgd: no archive in the PostgreSQL jar")
 }
 
-// unpackTar unpacks what a server needs; what only a C compiler needs is left out.
-func unpackTar(r *tar.Reader, dir string) error {
+func unpackXZ(r io.Reader, dir string) error {
+	x, err := xz.NewReader(r, 0)
+	if err != nil {
+		return fmt.Errorf("pgd: %w", err)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
@@ -144,7 +141,11 @@ func unpackTar(r *tar.Reader, dir string) error {
 	if err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
-	defer root.Close()
+	return errors.Join(unpackTar(tar.NewReader(x), root), root.Close())
+}
+
+// unpackTar unpacks what a server needs; what only a C compiler needs is left out.
+func unpackTar(r *tar.Reader, root *os.Root) error {
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {

@@ -20,7 +20,7 @@ type identity struct {
 // must be a user that the machine knows.
 func otherIdentity() (*identity, error) {
 	if os.Geteuid() != 0 {
-		return nil, nil //nolint:nilnil // nil is an identity: our own
+		return nil, nil
 	}
 	for _, name := range []string{"postgres", "nobody", "daemon"} {
 		u, err := user.Lookup(name)

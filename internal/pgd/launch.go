@@ -108,17 +108,16 @@ func (l launcher) initdb(ctx context.Context, data, password string) error {
 	}
 	cmd.Args = append(cmd.Args, "--pwfile=/dev/fd/"+strconv.Itoa(firstExtra+len(cmd.ExtraFiles)))
 	cmd.ExtraFiles = append(cmd.ExtraFiles, secret)
-	defer closeAll(append(files, secret)) //nolint:errcheck // read only
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	p, err := child.Start(cmd, syscall.SIGKILL)
-	if err != nil {
+	if err := errors.Join(err, closeAll(append(files, secret))); err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
 	select {
 	case <-p.Done():
 	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("pgd: initdb: %w", context.Cause(ctx)), p.Stop(ctx, syscall.SIGKILL))
+		return errors.Join(fmt.Errorf("pgd: initdb: %w", context.Cause(ctx)), p.Kill())
 	}
 	if err := p.Err(); err != nil {
 		return fmt.Errorf("pgd: initdb: %w\n%s", err, out.String())
@@ -145,10 +144,9 @@ func (l launcher) startServer(port int, log *os.File) (*child.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll(files) //nolint:errcheck // read only
 	cmd.Stdout, cmd.Stderr = log, log
 	p, err := child.Start(cmd, syscall.SIGQUIT)
-	if err != nil {
+	if err := errors.Join(err, closeAll(files)); err != nil {
 		return nil, fmt.Errorf("pgd: %w", err)
 	}
 	return p, nil

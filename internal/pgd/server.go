@@ -231,19 +231,30 @@ func stopServer(p *child.Process) error {
 	if err := p.Signal(syscall.SIGINT); err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
-	fast := time.NewTimer(fastStop)
-	defer fast.Stop()
-	select {
-	case <-p.Done():
+	if endsWithin(p, fastStop) {
 		return nil
-	case <-fast.C:
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), hardStop)
-	defer cancel()
-	if err := p.Stop(ctx, syscall.SIGQUIT); err != nil {
+	if err := p.Signal(syscall.SIGQUIT); err != nil {
+		return fmt.Errorf("pgd: %w", err)
+	}
+	if endsWithin(p, hardStop) {
+		return nil
+	}
+	if err := p.Kill(); err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
 	return nil
+}
+
+func endsWithin(p *child.Process, d time.Duration) bool {
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	select {
+	case <-p.Done():
+		return true
+	case <-limit.C:
+		return false
+	}
 }
 
 func freePort() (int, error) {
@@ -251,8 +262,11 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("pgd: free port: %w", err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		return 0, fmt.Errorf("pgd: free port: %w", err)
+	}
+	return port, nil
 }
 
 // tail is the end of the server's log.

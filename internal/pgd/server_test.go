@@ -166,7 +166,7 @@ func TestForeignProcessWithTheOldIDIsLeftAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Stop(context.Background(), syscall.SIGKILL) //nolint:errcheck // the test is over
+	defer other.Stop(context.Background(), syscall.SIGKILL)
 	note := filepath.Join(dir, dataFolder, "postmaster.pid")
 	if err := os.WriteFile(note, []byte(strconv.Itoa(other.PID())+"\n"), 0o644); err != nil {
 		t.Fatal(err)

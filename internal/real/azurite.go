@@ -50,7 +50,7 @@ func startAzurite(ctx context.Context, dir string) (*instance, error) {
 	return &instance{
 		endpoint: Endpoint{PID: p.PID(), ConnectionString: azuriteConnection(addr)},
 		done:     p.Done(),
-		stop:     func(context.Context) error { return p.end() },
+		stop:     p.end,
 	}, nil
 }
 

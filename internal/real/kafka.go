@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -74,7 +75,7 @@ func startKafka(ctx context.Context, dir string) (*instance, error) {
 	return &instance{
 		endpoint: Endpoint{PID: p.PID(), Brokers: []string{broker}, LogDir: logs},
 		done:     p.Done(),
-		stop:     func(context.Context) error { return p.end() },
+		stop:     p.end,
 	}, nil
 }
 
@@ -84,11 +85,10 @@ func writeKafkaConf(dir, logs string, port, controller int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("real: %w", err)
 	}
-	defer f.Close()
 	err = template.Must(template.New("server").Parse(kafkaProperties)).Execute(f, map[string]any{
 		"Port": port, "Controller": controller, "Logs": logs,
 	})
-	if err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return "", fmt.Errorf("real: %s: %w", conf, err)
 	}
 	return conf, nil

@@ -2,6 +2,7 @@ package real
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -113,6 +114,7 @@ func startPart(ctx context.Context, p Part, dir string) (*instance, error) {
 // program is a child process that logs into a file.
 type program struct {
 	*child.Process
+
 	title, log string
 }
 
@@ -122,10 +124,9 @@ func runProgram(title string, cmd *exec.Cmd, log string) (*program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("real: %s: %w", title, err)
 	}
-	defer f.Close() // the child has its own descriptor
 	cmd.Stdout, cmd.Stderr = f, f
 	p, err := child.Start(cmd, syscall.SIGKILL)
-	if err != nil {
+	if err := errors.Join(err, f.Close()); err != nil { // the child has its own descriptor
 		return nil, fmt.Errorf("real: %s: %w", title, err)
 	}
 	return &program{Process: p, title: title, log: log}, nil
@@ -145,30 +146,25 @@ func (p *program) awaitReady(ctx context.Context, ask func(ctx context.Context) 
 		case <-p.Done():
 			return fmt.Errorf("real: %s ended before it was ready (%w); its log ends:\n%s", p.title, p.Err(), tail(p.log))
 		case <-ctx.Done():
-			p.end() //nolint:errcheck // the reason that matters is the one below
-			return fmt.Errorf("real: %s is not ready: %w; its log ends:\n%s", p.title, last, tail(p.log))
+			err := fmt.Errorf("real: %s is not ready: %w; its log ends:\n%s", p.title, last, tail(p.log))
+			return errors.Join(err, p.Kill())
 		case <-tick.C:
 		}
 	}
 }
 
-// end asks the program to stop and kills it after ten seconds.
-func (p *program) end() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	return p.Stop(ctx, syscall.SIGTERM)
-}
+// end asks the program to stop, and kills it when ctx ends first.
+func (p *program) end(ctx context.Context) error { return p.Stop(ctx, syscall.SIGTERM) }
 
 // freePorts are n different ports of loopback that were free a moment ago.
-func freePorts(n int) ([]int, error) {
-	ports := make([]int, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("real: free port: %w", err)
+func freePorts(n int) (ports []int, err error) {
+	for range n {
+		l, lerr := net.Listen("tcp", "127.0.0.1:0")
+		if lerr != nil {
+			return nil, fmt.Errorf("real: free port: %w", lerr)
 		}
-		defer l.Close() // held until all are found, so that they differ
-		ports[i] = l.Addr().(*net.TCPAddr).Port
+		defer func() { err = errors.Join(err, l.Close()) }() // held until all are found, so that they differ
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil
 }

@@ -20,7 +20,7 @@ import (
 // was missing, if anything was. The error is the command's.
 func RunTests(ctx context.Context, command []string, out io.Writer) (err error) {
 	if len(command) == 0 {
-		return errors.New("real: no command to run: test -- go test ./...")
+		return errors.New("real: no command to run: what follows `test --` is run")
 	}
 	tmp, err := os.MkdirTemp("", "millrun-missing-")
 	if err != nil {
@@ -42,7 +42,7 @@ func RunTests(ctx context.Context, command []string, out io.Writer) (err error) 
 	for _, l := range held {
 		err = errors.Join(err, l.Unlock())
 	}
-	return errors.Join(ran, err, awaitAllGone(), report(missing, out))
+	return errors.Join(ran, err, awaitAllGone(ctx), report(missing, out))
 }
 
 // holdAll takes a lease on every part without starting any.
@@ -63,8 +63,8 @@ func holdAll(ctx context.Context) ([]*child.FileLock, error) {
 }
 
 // awaitAllGone waits until the shared parts have stopped, unless somebody else goes on using them.
-func awaitAllGone() error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func awaitAllGone(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 	defer cancel()
 	var errs []error
 	for _, p := range Parts() {

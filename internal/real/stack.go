@@ -89,7 +89,6 @@ func spawn(o Options) error {
 	if err != nil {
 		return fmt.Errorf("real: %w", err)
 	}
-	defer log.Close()
 	args := []string{"supervise", "--dir", o.Dir, "--parts", joinParts(o.Parts)}
 	if o.Leased {
 		args = append(args, "--leased")
@@ -98,7 +97,7 @@ func spawn(o Options) error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = o.Dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
 		return fmt.Errorf("real: start the supervisor: %w", err)
 	}
 	// The supervisor speaks by its lock and its files; nobody here waits for it. Its first act is to take the lock.

@@ -38,7 +38,7 @@ func Supervise(ctx context.Context, dir string, parts []Part, leased bool, log *
 		defer func() { err = errors.Join(err, wipe(dir, parts)) }()
 	}
 	running, err := startParts(ctx, dir, parts)
-	defer func() { err = errors.Join(err, stopParts(running)) }()
+	defer func() { err = errors.Join(err, stopParts(ctx, running)) }()
 	if err != nil {
 		return err
 	}
@@ -171,8 +171,9 @@ func startIn(ctx context.Context, p Part, dir string) (*instance, error) {
 	return startPart(ctx, p, dir)
 }
 
-func stopParts(running map[Part]*instance) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+// stopParts stops also when ctx has ended: that is when it is called.
+func stopParts(ctx context.Context, running map[Part]*instance) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
 	var (
 		wg   sync.WaitGroup

@@ -3,6 +3,7 @@ package real
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -20,91 +21,91 @@ const MissingEnv = "MILLRUN_MISSING"
 
 // Kafka is the bootstrap addresses of an Apache Kafka broker that all tests share. Topics are not made automatically,
 // and names are shared: use Name. Without Java or Maven the test is skipped; with CI=true it fails.
-func Kafka(t testing.TB) []string {
-	t.Helper()
-	return use(t, PartKafka).Brokers
+func Kafka(tb testing.TB) []string {
+	tb.Helper()
+	return use(tb, PartKafka).Brokers
 }
 
 // KafkaLogDir is the folder of the shared broker's log segments, for tests that look for bytes on disk. It is to be
 // asked after Kafka.
-func KafkaLogDir(t testing.TB) string {
-	t.Helper()
-	return use(t, PartKafka).LogDir
+func KafkaLogDir(tb testing.TB) string {
+	tb.Helper()
+	return use(tb, PartKafka).LogDir
 }
 
 // Azurite is the connection string of an Azurite that all tests share. Containers are shared: use Name. Without Node or
 // npm the test is skipped; with CI=true it fails.
-func Azurite(t testing.TB) string {
-	t.Helper()
-	return use(t, PartAzurite).ConnectionString
+func Azurite(tb testing.TB) string {
+	tb.Helper()
+	return use(tb, PartAzurite).ConnectionString
 }
 
 // Postgres is the superuser's URL of a new, empty database on a PostgreSQL that all tests share; it is dropped when the
 // test ends. Roles belong to the server, not to the database: a test that makes roles wants PostgresServer.
-func Postgres(t testing.TB) string {
-	t.Helper()
-	admin := use(t, PartPostgres).URL
-	name := strings.ReplaceAll(Name(t, "test"), "-", "_")
-	execSQL(t, t.Context(), admin, "create database "+name)
-	t.Cleanup(func() {
-		execSQL(t, context.Background(), admin, "drop database if exists "+name+" with (force)")
+func Postgres(tb testing.TB) string {
+	tb.Helper()
+	admin := use(tb, PartPostgres).URL
+	name := strings.ReplaceAll(Name(tb, "test"), "-", "_")
+	execSQL(tb.Context(), tb, admin, "create database "+name)
+	tb.Cleanup(func() {
+		execSQL(context.WithoutCancel(tb.Context()), tb, admin, "drop database if exists "+name+" with (force)")
 	})
 	u, err := url.Parse(admin)
 	if err != nil {
-		t.Fatalf("real: %v", err)
+		tb.Fatalf("real: %v", err)
 	}
 	u.Path = "/" + name
 	return u.String()
 }
 
 // PostgresServer is the superuser's URL of a server that belongs to the test alone and stops with it.
-func PostgresServer(t testing.TB) string {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+func PostgresServer(tb testing.TB) string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
-	s, err := pgd.Start(ctx, pgd.Config{Dir: t.TempDir(), Ephemeral: true, Log: slog.New(slog.DiscardHandler)})
+	s, err := pgd.Start(ctx, pgd.Config{Dir: tb.TempDir(), Ephemeral: true, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		t.Fatalf("real: %v", err)
+		tb.Fatalf("real: %v", err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("real: %v", err)
+			tb.Errorf("real: %v", err)
 		}
 	})
 	return s.AdminURL()
 }
 
 // Name is prefix, a hyphen and 10 random characters: fit for a topic, a group or a container that nobody else has.
-func Name(t testing.TB, prefix string) string {
-	t.Helper()
+func Name(tb testing.TB, prefix string) string {
+	tb.Helper()
 	return prefix + "-" + strings.ToLower(rand.Text()[:10])
 }
 
 // use is the shared part, or the end of the test.
-func use(t testing.TB, p Part) Endpoint {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), startTimeout)
+func use(tb testing.TB, p Part) Endpoint {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
 	if lacks := p.Missing(ctx); lacks != "" {
-		skip(t, p, lacks)
+		skip(tb, p, lacks)
 	}
 	e, err := shared(ctx, p)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e
 }
 
 // skip ends the test for want of a part: by a skip that is written down, or by a failure where nothing may be missing.
-func skip(t testing.TB, p Part, lacks string) {
-	t.Helper()
+func skip(tb testing.TB, p Part, lacks string) {
+	tb.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatalf("real: %s is missing (%s), and CI=true allows no skip", p.Title(), lacks)
+		tb.Fatalf("real: %s is missing (%s), and CI=true allows no skip", p.Title(), lacks)
 	}
 	if err := note(os.Getenv(MissingEnv), p, lacks); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Skipf("real: %s is missing: %s", p.Title(), lacks)
+	tb.Skipf("real: %s is missing: %s", p.Title(), lacks)
 }
 
 // note appends one line to the file, if there is one. Lines of several processes do not mix: each is one write.
@@ -116,21 +117,21 @@ func note(file string, p Part, lacks string) error {
 	if err != nil {
 		return fmt.Errorf("real: %w", err)
 	}
-	defer f.Close()
-	if _, err := fmt.Fprintf(f, "%s (%s)\n", p.Title(), lacks); err != nil {
+	_, err = fmt.Fprintf(f, "%s (%s)\n", p.Title(), lacks)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("real: %w", err)
 	}
 	return nil
 }
 
-func execSQL(t testing.TB, ctx context.Context, admin, sql string) { //nolint:revive // testing.TB first, as everywhere in this file
-	t.Helper()
+func execSQL(ctx context.Context, tb testing.TB, admin, sql string) {
+	tb.Helper()
 	conn, err := pgx.Connect(ctx, admin)
 	if err != nil {
-		t.Fatalf("real: %v", err)
+		tb.Fatalf("real: %v", err)
 	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		t.Fatalf("real: %s: %v", sql, err)
+	_, err = conn.Exec(ctx, sql)
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+		tb.Fatalf("real: %s: %v", sql, err)
 	}
 }

@@ -65,7 +65,7 @@ func (c Change) configure(ctx context.Context, adm *kadm.Client) error {
 	}
 	var alter []kadm.AlterConfig
 	for _, k := range c.Configs {
-		a := kadm.AlterConfig{Op: kadm.SetConfig, Name: k.Name, Value: kadm.StringPtr(k.To)}
+		a := kadm.AlterConfig{Op: kadm.SetConfig, Name: k.Name, Value: new(k.To)}
 		if k.Unset {
 			a = kadm.AlterConfig{Op: kadm.DeleteConfig, Name: k.Name}
 		}
@@ -117,13 +117,15 @@ func leaderless(ctx context.Context, adm *kadm.Client, p Plan, names []string) (
 	}
 	for _, c := range p.Changes {
 		d := details[c.Topic.Name]
-		if d.Err != nil || len(d.Partitions) < c.Topic.Partitions {
-			return c.Topic.Name, nil
-		}
+		usable := func(p kadm.PartitionDetail) bool { return p.Err == nil && p.Leader >= 0 }
+		n := 0
 		for _, part := range d.Partitions {
-			if part.Err != nil || part.Leader < 0 {
-				return c.Topic.Name, nil
+			if usable(part) {
+				n++
 			}
+		}
+		if n < c.Topic.Partitions {
+			return c.Topic.Name, nil
 		}
 	}
 	return "", nil

@@ -121,8 +121,8 @@ func TestTopicsGrowAndAreSetRightAgain(t *testing.T) {
 		mustApply(t, adm, s)
 		name := s.Topics[0].Name
 		_, err := adm.AlterTopicConfigs(t.Context(), []kadm.AlterConfig{
-			{Op: kadm.SetConfig, Name: "retention.ms", Value: kadm.StringPtr("-1")},
-			{Op: kadm.SetConfig, Name: "delete.retention.ms", Value: kadm.StringPtr("5")},
+			{Op: kadm.SetConfig, Name: "retention.ms", Value: new("-1")},
+			{Op: kadm.SetConfig, Name: "delete.retention.ms", Value: new("5")},
 		}, name)
 		if err != nil {
 			t.Fatal(err)

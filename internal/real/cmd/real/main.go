@@ -24,11 +24,12 @@ import (
 
 // commands are what the program does; each is a method Run.
 type commands struct {
-	Start     startCommand     `cmd:"" help:"Start the components in the background; writes DIR/real.json and DIR/config.yaml."`
-	Stop      stopCommand      `cmd:"" help:"Stop the components of DIR; their data stay."`
-	Status    statusCommand    `cmd:"" help:"Show the components of DIR; exit 1 when none run."`
-	Test      testCommand      `cmd:"" help:"Run a test command with shared components, and stop them at its end."`
-	Supervise superviseCommand `cmd:"" hidden:"" help:"Own the components until told to stop."`
+	Start  startCommand  `cmd:"" help:"Start the components in the background; writes DIR/real.json and DIR/config.yaml."`
+	Stop   stopCommand   `cmd:"" help:"Stop the components of DIR; their data stay."`
+	Status statusCommand `cmd:"" help:"Show the components of DIR; exit 1 when none run."`
+	Test   testCommand   `cmd:"" help:"Run a test command with shared components, and stop them at its end."`
+
+	Supervise superviseCommand `cmd:"" help:"Own the components until told to stop." hidden:""`
 }
 
 type dirFlag struct {
@@ -37,6 +38,7 @@ type dirFlag struct {
 
 type startCommand struct {
 	dirFlag
+
 	Parts string `help:"Comma-separated parts. Default: all."`
 }
 
@@ -72,7 +74,7 @@ func (c *statusCommand) Run() error {
 }
 
 type testCommand struct {
-	Command []string `arg:"" passthrough:"" help:"The command, after --."`
+	Command []string `arg:"" help:"The command, after --." passthrough:""`
 }
 
 // Run runs the tests.
@@ -86,6 +88,7 @@ func (c *testCommand) Run(ctx context.Context) error {
 
 type superviseCommand struct {
 	dirFlag
+
 	Parts  string `help:"Comma-separated parts."`
 	Leased bool   `help:"End when no process holds a lease."`
 }
@@ -112,7 +115,10 @@ func show(dir string, s *real.Stack) {
 	fmt.Printf("configuration: %s/config.yaml\n", strings.TrimSuffix(dir, "/"))
 }
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run is main with an exit code; that of a test command is passed on.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c commands
@@ -120,12 +126,12 @@ func main() {
 	k.BindTo(ctx, (*context.Context)(nil))
 	err := k.Run(slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err == nil {
-		return
+		return 0
 	}
 	fmt.Fprintln(os.Stderr, err)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		os.Exit(exit.ExitCode())
+		return exit.ExitCode()
 	}
-	os.Exit(1)
+	return 1
 }
