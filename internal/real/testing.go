@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +19,9 @@ import (
 
 // MissingEnv names the environment variable with the file to which each skip appends its reason.
 const MissingEnv = "MILLRUN_MISSING"
+
+// ownStop is how long a server of a test's own may take to stop.
+const ownStop = 20 * time.Second
 
 // Kafka is the bootstrap addresses of an Apache Kafka broker that all tests share. Topics are not made automatically,
 // and names are shared: use Name. Without Java or Maven the test is skipped; with CI=true it fails.
@@ -73,6 +77,29 @@ func PostgresServer(tb testing.TB) string {
 		}
 	})
 	return s.AdminURL()
+}
+
+// KafkaServer is the bootstrap addresses of a broker that belongs to the test alone and stops with it: for tests of
+// programs that use the topics' real names. Without Java or Maven the test is skipped; with CI=true it fails.
+func KafkaServer(tb testing.TB) []string {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
+	defer cancel()
+	if lacks := PartKafka.Missing(ctx); lacks != "" {
+		skip(tb, PartKafka, lacks)
+	}
+	in, err := startKafka(ctx, tb.TempDir())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), ownStop)
+		defer cancel()
+		if err := in.stop(ctx); err != nil {
+			tb.Errorf("real: %v", err)
+		}
+	})
+	return in.endpoint.Brokers
 }
 
 // Name is prefix, a hyphen and 10 random characters: fit for a topic, a group or a container that nobody else has.
