@@ -278,6 +278,21 @@ func TestReachIsIdempotentAndKeepsOrder(t *testing.T) {
 	}
 }
 
+func TestMomentsOfAnImageAreInOrderWhateverTheClockSays(t *testing.T) {
+	t.Parallel()
+	var i Image
+	for _, now := range []time.Time{received, received, received.Add(-time.Hour), received.Add(time.Second)} {
+		at := i.After(now)
+		if n := len(i.History); n > 0 && !at.After(i.History[n-1].At) {
+			t.Errorf("%s after %s", at, i.History[n-1].At)
+		}
+		i.Reach(StatusProcessing, at)
+	}
+	if got := i.History[3].At; !got.Equal(received.Add(time.Second)) {
+		t.Errorf("a clock that moves on is not followed: %s", got)
+	}
+}
+
 func TestImageFindsItsBlobsInTheArchive(t *testing.T) {
 	t.Parallel()
 	i := Image{ImageID: "img_a", ReceivedAt: received, ContentType: "image/png",

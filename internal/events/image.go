@@ -81,6 +81,16 @@ func (i *Image) Reach(s Status, at time.Time) {
 	i.Status = s
 }
 
+// After is now, or a millisecond behind the latest moment where the clock has not moved on since or runs behind the
+// door's: moments of one image are in the order of its statuses, and no two are equal.
+func (i *Image) After(now time.Time) time.Time {
+	now = now.UTC().Truncate(time.Millisecond)
+	if n := len(i.History); n > 0 && !now.After(i.History[n-1].At) {
+		return i.History[n-1].At.Add(time.Millisecond)
+	}
+	return now
+}
+
 // Reached is when the current attempt reached s: the latest such moment.
 func (i *Image) Reached(s Status) (time.Time, bool) {
 	for _, m := range slices.Backward(i.History) {

@@ -217,9 +217,9 @@ func TestArchiveThatIsAwayIsWaitedForAndDoesNotHoldTheEnd(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	p := r.processed("original", "small")
+	stop := r.run()
 	r.archive.away.Store(true)
 	r.send(p)
-	stop := r.run()
 	eventually(t, "it tries again", func() bool { return r.archive.asked.Load() > 2 })
 	stop()
 	if n := len(r.said(p.ImageID)); n != 0 {
