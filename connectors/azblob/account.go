@@ -50,10 +50,9 @@ func Connect(o Options) (*Account, error) {
 		client := &http.Client{Transport: ownTransport()}
 		o.Transport, a.idle = client, client.CloseIdleConnections
 	}
-	opts := &service.ClientOptions{ClientOptions: policy.ClientOptions{
+	opts := &service.ClientOptions{
 		Transport: o.Transport,
-		Retry:     policy.RetryOptions{MaxRetries: o.Retries, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: 5 * time.Second},
-	}}
+		Retry:     policy.RetryOptions{MaxRetries: o.Retries, RetryDelay: 200 * time.Millisecond, MaxRetryDelay: 5 * time.Second}}
 	var err error
 	if o.ConnectionString != "" {
 		if a.service, err = service.NewClientFromConnectionString(o.ConnectionString, opts); err != nil {
@@ -85,7 +84,7 @@ func (a *Account) Close() { a.idle() }
 
 // Ping says whether the account answers and knows us.
 func (a *Account) Ping(ctx context.Context) error {
-	if _, err := a.service.NewListContainersPager(&service.ListContainersOptions{MaxResults: ptr(int32(1))}).NextPage(ctx); err != nil {
+	if _, err := a.service.NewListContainersPager(&service.ListContainersOptions{MaxResults: new(int32(1))}).NextPage(ctx); err != nil {
 		return fmt.Errorf("azblob: %w", brief(err))
 	}
 	return nil
@@ -101,5 +100,3 @@ func (a *Account) EnsureContainer(ctx context.Context, name string) error {
 }
 
 func (a *Account) container(name string) *container.Client { return a.service.NewContainerClient(name) }
-
-func ptr[T any](v T) *T { return &v }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -76,7 +77,7 @@ func (a *Archive) shortcoming(ctx context.Context) (string, error) {
 	}
 	svc, err := a.account.service.GetProperties(ctx, nil)
 	if err != nil {
-		if e, ok := errors.AsType[*azcore.ResponseError](err); ok && e.StatusCode == 403 {
+		if e, ok := errors.AsType[*azcore.ResponseError](err); ok && e.StatusCode == http.StatusForbidden {
 			return "", nil
 		}
 		return "", fmt.Errorf("azblob: service properties: %w", brief(err))

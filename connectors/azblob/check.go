@@ -59,7 +59,7 @@ func Check(ctx context.Context, cfg CheckConfig) (Report, error) {
 	})
 	k.report.Lines = int(end.seq)
 	if errors.Is(err, errChain) {
-		k.problem("%v", err)
+		k.problemf("%v", err)
 	} else if err != nil {
 		return Report{}, err
 	}
@@ -85,7 +85,7 @@ type checker struct {
 	now    time.Time
 }
 
-func (k *checker) problem(format string, args ...any) {
+func (k *checker) problemf(format string, args ...any) {
 	k.report.Problems = append(k.report.Problems, strings.TrimPrefix(fmt.Sprintf(format, args...), "azblob: "))
 }
 
@@ -107,7 +107,7 @@ func (k *checker) line(l Line) {
 	case ActionPurged:
 		r.purged = l.At
 		if l.At.Before(l.ExpiresAt) {
-			k.problem("line %d: image %s was purged at %s, before it was due", l.Seq, l.Image, formatTime(l.At))
+			k.problemf("line %d: image %s was purged at %s, before it was due", l.Seq, l.Image, formatTime(l.At))
 		}
 		if !r.wasHeld && l.At.Sub(l.ExpiresAt) > grace {
 			k.report.Late++
@@ -127,7 +127,7 @@ func (k *checker) present(i *image, l Line, named bool) {
 		k.report.Held++
 	case overdue:
 		k.report.Overdue++
-		k.problem("image %s of %s was due at %s and is still there", name, i.hour, formatTime(i.dueAt()))
+		k.problemf("image %s of %s was due at %s and is still there", name, i.hour, formatTime(i.dueAt()))
 	}
 	if !named {
 		return
@@ -138,7 +138,7 @@ func (k *checker) present(i *image, l Line, named bool) {
 	}
 	r.present = true
 	if !r.purged.IsZero() {
-		k.problem("image %s of %s is called purged at %s and is still there", name, i.hour, formatTime(r.purged))
+		k.problemf("image %s of %s is called purged at %s and is still there", name, i.hour, formatTime(r.purged))
 	}
 }
 
@@ -153,7 +153,7 @@ func (k *checker) count() {
 			k.report.Open++
 			if !r.present && k.now.Before(r.expires) {
 				_, image, _ := strings.Cut(life, "|")
-				k.problem("image %s should be stored until %s and is gone", image, formatTime(r.expires))
+				k.problemf("image %s should be stored until %s and is gone", image, formatTime(r.expires))
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package azblob
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -90,8 +91,8 @@ func (e *storageError) Unwrap() error { return e.err }
 func brief(err error) error {
 	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok {
 		text := fmt.Sprintf("the storage answered %d %s", answer.StatusCode, answer.ErrorCode)
-		if r := answer.RawResponse; r != nil && r.Header.Get("x-ms-request-id") != "" {
-			text += " (request " + r.Header.Get("x-ms-request-id") + ")"
+		if r := answer.RawResponse; r != nil && r.Header.Get("X-Ms-Request-Id") != "" {
+			text += " (request " + r.Header.Get("X-Ms-Request-Id") + ")"
 		}
 		return &storageError{text: text, err: err}
 	}
@@ -106,7 +107,7 @@ func notFound(err error) error {
 	if bloberror.HasCode(err, bloberror.BlobNotFound, bloberror.ResourceNotFound) {
 		return ErrNotFound
 	}
-	if e, ok := errors.AsType[*azcore.ResponseError](err); ok && e.StatusCode == 404 && e.ErrorCode == "" {
+	if e, ok := errors.AsType[*azcore.ResponseError](err); ok && e.StatusCode == http.StatusNotFound && e.ErrorCode == "" {
 		return ErrNotFound // a HEAD that a proxy stripped of its code
 	}
 	return brief(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -154,8 +155,8 @@ func (l *Ledger) write(ctx context.Context, lines []Line) error {
 		content.Write(append(b, '\n'))
 	}
 	_, err := l.c.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(bytes.NewReader(content.Bytes())), &blockblob.UploadOptions{
-		HTTPHeaders:             &blob.HTTPHeaders{BlobContentType: ptr("application/x-ndjson")},
-		AccessConditions:        &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: ptr(azcore.ETagAny)}},
+		HTTPHeaders:             &blob.HTTPHeaders{BlobContentType: new("application/x-ndjson")},
+		AccessConditions:        &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: new(azcore.ETagAny)}},
 		TransactionalValidation: blob.TransferValidationTypeMD5(md5Of(content.Bytes())),
 	})
 	if err != nil {
@@ -178,9 +179,7 @@ func (l *Ledger) openLives() map[string]Line {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := make(map[string]Line, len(l.open))
-	for life, line := range l.open {
-		out[life] = line
-	}
+	maps.Copy(out, l.open)
 	return out
 }
 

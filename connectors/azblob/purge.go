@@ -63,7 +63,7 @@ func (p emptier) round(ctx context.Context, name string, entries []Entry) (int, 
 			}
 		case e.Current:
 			// Without a version id this only makes the current version a previous one, where versions are kept.
-			_, err := b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: ptr(blob.DeleteSnapshotsOptionTypeInclude)})
+			_, err := b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)})
 			if err := deleted(err); err != nil {
 				return n, err
 			}
@@ -105,7 +105,7 @@ func (p emptier) deleteOne(ctx context.Context, b *blob.Client, e Entry) error {
 	}
 	opts := &blob.DeleteOptions{}
 	if e.Deleted {
-		opts.BlobDeleteType = ptr(blob.DeleteTypePermanent)
+		opts.BlobDeleteType = new(blob.DeleteTypePermanent)
 	}
 	_, err = one.Delete(ctx, opts)
 	return deleted(err)

@@ -239,7 +239,7 @@ func TestAnalyticsFilesGoAtTheirEarliestExpiry(t *testing.T) {
 		_, err := c.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(strings.NewReader("PAR1")), &blockblob.UploadOptions{Metadata: meta})
 		ok(t, err)
 	}
-	put("image_events/dt=2026-11-23/hr=10/part-a-0-0.parquet", map[string]*string{"expires_at": ptr("2026-11-30T10:30:00Z")})
+	put("image_events/dt=2026-11-23/hr=10/part-a-0-0.parquet", map[string]*string{"expires_at": new("2026-11-30T10:30:00Z")})
 	put("sales/dt=2026-11-23/part-a-0-0.parquet", nil)
 	p := r.purger(nil)
 	r.clock.Advance(week - time.Second)
@@ -267,7 +267,7 @@ func TestWhatCannotBePurgedIsCountedAndDoesNotStopTheRest(t *testing.T) {
 	r.put(a, r.object("free"))
 	// Somebody locks an overwrite for longer than we may keep the image.
 	_, err := a.c.NewBlockBlobClient(stuck.Name).Upload(ctx, streaming.NopCloser(strings.NewReader("theirs")), &blockblob.UploadOptions{
-		ImmutabilityPolicyExpiryTime: ptr(origin.Add(2 * week)), ImmutabilityPolicyMode: ptr(blob.ImmutabilityPolicySettingLocked),
+		ImmutabilityPolicyExpiryTime: new(origin.Add(2 * week)), ImmutabilityPolicyMode: new(blob.ImmutabilityPolicySettingLocked),
 	})
 	ok(t, err)
 	r.pass(p)

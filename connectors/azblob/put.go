@@ -89,7 +89,7 @@ func (a *Archive) metadata(o Object, sha string) map[string]*string {
 		metaArchivedAt: formatTime(a.cfg.Clock.Now()), metaExpiresAt: formatTime(o.ExpiresAt),
 	} {
 		if v != "" {
-			meta[k] = ptr(v)
+			meta[k] = new(v)
 		}
 	}
 	return meta
@@ -98,11 +98,11 @@ func (a *Archive) metadata(o Object, sha string) map[string]*string {
 // upload sends the object with its conditions and policy and returns the version's id.
 func (a *Archive) upload(ctx context.Context, o Object, d digests) (string, error) {
 	headers := &blob.HTTPHeaders{BlobContentType: &o.ContentType, BlobContentMD5: d.md5}
-	once := &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: ptr(azcore.ETagAny)}}
+	once := &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: new(azcore.ETagAny)}}
 	var until *time.Time
 	var mode *blob.ImmutabilityPolicySetting
 	if !a.Mutable() {
-		until, mode = &o.ExpiresAt, ptr(blob.ImmutabilityPolicySettingLocked)
+		until, mode = &o.ExpiresAt, new(blob.ImmutabilityPolicySettingLocked)
 	}
 	b := a.c.NewBlockBlobClient(o.Name)
 	if d.size <= singlePut {
@@ -223,7 +223,7 @@ func (a *Archive) extend(ctx context.Context, s Stored, until time.Time) (Stored
 	if err != nil {
 		return Stored{}, err
 	}
-	_, err = client.SetImmutabilityPolicy(ctx, until, &blob.SetImmutabilityPolicyOptions{Mode: ptr(blob.ImmutabilityPolicySettingLocked)})
+	_, err = client.SetImmutabilityPolicy(ctx, until, &blob.SetImmutabilityPolicyOptions{Mode: new(blob.ImmutabilityPolicySettingLocked)})
 	if err != nil {
 		return Stored{}, fmt.Errorf("azblob: extend the policy of %s: %w", s.Blob.Name, brief(err))
 	}

@@ -79,7 +79,7 @@ func (s *Staging) PutUntil(ctx context.Context, name, contentType string, body i
 	}
 	b := s.c.NewBlockBlobClient(name)
 	headers := &blob.HTTPHeaders{BlobContentType: &contentType}
-	meta := map[string]*string{metaExpiresAt: ptr(formatTime(expiresAt))}
+	meta := map[string]*string{metaExpiresAt: new(formatTime(expiresAt))}
 	if !last {
 		return s.putBlocks(ctx, b, buf[:], body, size, &blockblob.CommitBlockListOptions{HTTPHeaders: headers, Metadata: meta})
 	}
@@ -186,7 +186,7 @@ func (s *Staging) Read(ctx context.Context, name string, limit int64) ([]byte, e
 
 // Delete removes a blob; that there is none is no error.
 func (s *Staging) Delete(ctx context.Context, name string) error {
-	_, err := s.c.NewBlobClient(name).Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: ptr(blob.DeleteSnapshotsOptionTypeInclude)})
+	_, err := s.c.NewBlobClient(name).Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)})
 	if err = notFound(err); err != nil && !errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("azblob: delete %s: %w", name, err)
 	}

@@ -1,6 +1,7 @@
 package blobd
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -29,14 +30,14 @@ func (g grant) allows(anyOf string) bool {
 const maxSkew = 15 * time.Minute
 
 // authenticate finds out who asks. Every refusal looks the same to a client that guesses.
-func (c *call) authenticate() error {
+func (c *call) authenticate(ctx context.Context) error {
 	header := c.header("Authorization")
 	scheme, rest, _ := strings.Cut(header, " ")
 	switch {
 	case strings.EqualFold(scheme, "SharedKey"):
 		return c.sharedKey(rest)
 	case strings.EqualFold(scheme, "Bearer"):
-		return c.bearer(strings.TrimSpace(rest))
+		return c.bearer(ctx, strings.TrimSpace(rest))
 	case header != "":
 		return badRequest(codeInvalidAuthInfo, "The authentication information was not provided in the correct format.")
 	case c.query.Has("sig"):
@@ -83,13 +84,13 @@ func (c *call) need(anyOf string) error {
 	return errPermission()
 }
 
-func (c *call) bearer(token string) error {
+func (c *call) bearer(ctx context.Context, token string) error {
 	refused := fail(http.StatusUnauthorized, codeInvalidAuthInfo, "Server failed to authenticate the request. The access token is not accepted.")
 	refused.header = http.Header{"Www-Authenticate": {"Bearer"}}
 	if c.s.cfg.VerifyBearer == nil || token == "" {
 		return refused
 	}
-	p, err := c.s.cfg.VerifyBearer(c.r.Context(), token)
+	p, err := c.s.cfg.VerifyBearer(ctx, token)
 	if err != nil {
 		return refused
 	}
@@ -144,7 +145,7 @@ func (c *call) stringToSign() string {
 		length = ""
 	}
 	date := h.Get("Date")
-	if h.Get("x-ms-date") != "" {
+	if h.Get("X-Ms-Date") != "" {
 		date = ""
 	}
 	parts := []string{

@@ -182,10 +182,10 @@ func TestUserDelegationSignature(t *testing.T) {
 	r := newRig(t, func(c *blobd.Config) { c.VerifyBearer = roles })
 	c := r.container("plain")
 	put(t, c, "x", "text")
-	_, err := r.client.GetUserDelegationCredential(ctx, service.KeyInfo{Expiry: ptr(origin.Add(time.Hour).Format(sas.TimeFormat))}, nil)
+	_, err := r.client.GetUserDelegationCredential(ctx, service.KeyInfo{Expiry: new(origin.Add(time.Hour).Format(sas.TimeFormat))}, nil)
 	wantError(t, err, 403, "AuthenticationFailed")
 	_, err = r.asBearer("writer").GetUserDelegationCredential(ctx, service.KeyInfo{
-		Start: ptr(origin.Format(sas.TimeFormat)), Expiry: ptr(origin.Add(9 * 24 * time.Hour).Format(sas.TimeFormat)),
+		Start: new(origin.Format(sas.TimeFormat)), Expiry: new(origin.Add(9 * 24 * time.Hour).Format(sas.TimeFormat)),
 	}, nil)
 	wantError(t, err, 400, "InvalidXmlDocument")
 	key := userDelegationKey(t, r, origin.Add(time.Hour))
@@ -207,7 +207,7 @@ func userDelegationKey(t *testing.T, r *rig, expiry time.Time) *service.UserDele
 	opts.Transport = redirect(r.addr)
 	client := must(service.NewClientWithNoCredential("http://"+account+".blob.example/", &service.ClientOptions{ClientOptions: opts}))(t)
 	return must(client.GetUserDelegationCredential(ctx, service.KeyInfo{
-		Start: ptr(origin.Format(sas.TimeFormat)), Expiry: ptr(expiry.Format(sas.TimeFormat)),
+		Start: new(origin.Format(sas.TimeFormat)), Expiry: new(expiry.Format(sas.TimeFormat)),
 	}, nil))(t)
 }
 
@@ -216,7 +216,7 @@ type redirect string
 
 func (a redirect) Do(r *http.Request) (*http.Response, error) {
 	r.Host, r.URL.Host = r.URL.Host, string(a)
-	return http.DefaultClient.Do(r)
+	return httpClient.Do(r)
 }
 
 func TestHostStyleAddress(t *testing.T) {
@@ -289,10 +289,10 @@ func TestMalformedRequests(t *testing.T) {
 			}
 			rec := httptest.NewRecorder()
 			r.server.ServeHTTP(rec, req)
-			if rec.Code != tc.status || rec.Header().Get("x-ms-error-code") != tc.code {
-				t.Fatalf("got %d %s, want %d %s", rec.Code, rec.Header().Get("x-ms-error-code"), tc.status, tc.code)
+			if rec.Code != tc.status || rec.Header().Get("X-Ms-Error-Code") != tc.code {
+				t.Fatalf("got %d %s, want %d %s", rec.Code, rec.Header().Get("X-Ms-Error-Code"), tc.status, tc.code)
 			}
-			if !strings.Contains(rec.Body.String(), "<Code>"+tc.code+"</Code>") || rec.Header().Get("x-ms-request-id") == "" {
+			if !strings.Contains(rec.Body.String(), "<Code>"+tc.code+"</Code>") || rec.Header().Get("X-Ms-Request-Id") == "" {
 				t.Fatalf("body %q", rec.Body.String())
 			}
 		})
@@ -304,12 +304,12 @@ func TestClientRequestIDAndVersionAreEchoed(t *testing.T) {
 	r := newRig(t, func(c *blobd.Config) { c.VerifyBearer = roles })
 	req := httptest.NewRequest(http.MethodGet, "/devstore/?comp=list", nil)
 	req.Header.Set("Authorization", "Bearer owner")
-	req.Header.Set("x-ms-client-request-id", "mine")
-	req.Header.Set("x-ms-version", "2021-12-02")
+	req.Header.Set("X-Ms-Client-Request-Id", "mine")
+	req.Header.Set("X-Ms-Version", "2021-12-02")
 	rec := httptest.NewRecorder()
 	r.server.ServeHTTP(rec, req)
 	h := rec.Header()
-	if rec.Code != 200 || h.Get("x-ms-client-request-id") != "mine" || h.Get("x-ms-version") != "2021-12-02" ||
+	if rec.Code != 200 || h.Get("X-Ms-Client-Request-Id") != "mine" || h.Get("X-Ms-Version") != "2021-12-02" ||
 		h.Get("Date") != origin.Format(http.TimeFormat) {
 		t.Fatalf("%d %v", rec.Code, h)
 	}

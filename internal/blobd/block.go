@@ -73,7 +73,7 @@ func (c *call) stage(b *blob, st *state, id string, u *upload) error {
 		return badRequest(codeInvalidQuery, "Value for one of the query parameters specified in the request URI is invalid: blockid.")
 	}
 	at := c.s.store.stamp(c.now)
-	p := &pending{segment: segment{File: blockFile(st.Epoch, at, raw), Size: u.size, Block: id}, at: at}
+	p := &pending{File: blockFile(st.Epoch, at, raw), Size: u.size, Block: id, at: at}
 	if err := c.s.store.adopt(b, u.tmp, p.segment); err != nil {
 		return err
 	}

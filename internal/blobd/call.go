@@ -2,6 +2,7 @@ package blobd
 
 import (
 	"bufio"
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -45,14 +46,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: w, r: r, now: s.now()}
 	h := w.Header()
 	h.Set("Server", "Millrun-Blob/1.0")
-	h.Set("x-ms-request-id", uuid.NewString())
-	h.Set("x-ms-version", version1(r.Header.Get("x-ms-version")))
+	h.Set("X-Ms-Request-Id", uuid.NewString())
+	h.Set("X-Ms-Version", version1(r.Header.Get("X-Ms-Version")))
 	h.Set("Date", c.now.Format(http.TimeFormat))
-	if id := r.Header.Get("x-ms-client-request-id"); id != "" && len(id) <= maxNameLen {
-		h.Set("x-ms-client-request-id", id)
+	if id := r.Header.Get("X-Ms-Client-Request-Id"); id != "" && len(id) <= maxNameLen {
+		h.Set("X-Ms-Client-Request-Id", id)
 	}
 	r.Body = &patientBody{ReadCloser: r.Body, ctl: http.NewResponseController(w)}
-	if err := c.serve(); err != nil {
+	if err := c.serve(r.Context()); err != nil {
 		e := asAPIError(err)
 		if e.status >= http.StatusInternalServerError {
 			s.cfg.Log.Error("blob request failed", "op", c.opName(), "err", err)
@@ -78,7 +79,7 @@ func (c *call) opName() string {
 	return c.op.name
 }
 
-func (c *call) serve() error {
+func (c *call) serve(ctx context.Context) error {
 	if err := c.parse(); err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (c *call) serve() error {
 		return err
 	}
 	c.op = op
-	if err := c.authenticate(); err != nil {
+	if err := c.authenticate(ctx); err != nil {
 		return err
 	}
 	if err := c.authorize(); err != nil {
@@ -98,7 +99,7 @@ func (c *call) serve() error {
 			return badRequest(codeUnsupportedHeader, "The header %s is not supported by this server.", name)
 		}
 	}
-	if c.blob != "" && c.r.Header.Get("x-ms-lease-id") != "" {
+	if c.blob != "" && c.r.Header.Get("X-Ms-Lease-Id") != "" {
 		return fail(http.StatusPreconditionFailed, codeLeaseNotPresent, "There is currently no lease on the blob.")
 	}
 	return op.handle(c)
@@ -213,6 +214,7 @@ func httpTime(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
 // stalled one does not.
 type patientBody struct {
 	io.ReadCloser
+
 	ctl *http.ResponseController
 }
 
@@ -220,6 +222,12 @@ type patientBody struct {
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.ctl.SetReadDeadline(time.Now().Add(patience)) // unsupported outside a real connection
 	return b.ReadCloser.Read(p)
+}
+
+// send writes to the client and says whether it is still there.
+func (c *call) send(p []byte) bool {
+	_, err := c.w.Write(p)
+	return err == nil
 }
 
 // copyOut streams r to the client, each write with its own deadline.
@@ -230,8 +238,8 @@ func (c *call) copyOut(r io.Reader) error {
 		n, err := r.Read(buf)
 		if n > 0 {
 			_ = ctl.SetWriteDeadline(time.Now().Add(patience)) // unsupported outside a real connection
-			if _, werr := c.w.Write(buf[:n]); werr != nil {
-				return nil // the client has gone; the status is sent
+			if !c.send(buf[:n]) {
+				return nil // the client has gone and cannot be told
 			}
 		}
 		if errors.Is(err, io.EOF) {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
@@ -75,16 +77,14 @@ func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 		results := make(chan map[string]string, writers)
 		enough := make(chan struct{}, writers)
 		for w := range writers {
-			go func() { results <- writeUntilKilled(addr, fmt.Sprintf("%d-%d", round, w), enough) }()
+			go func() { results <- writeUntilKilled(addr, fmt.Sprintf("%d-%d", round, w), 9+4*round, enough) }()
 		}
 		for range writers {
 			<-enough // every writer has made progress before the kill
 		}
 		kill()
 		for range writers {
-			for name, text := range <-results {
-				acked[name] = text
-			}
+			maps.Copy(acked, <-results)
 		}
 		checkAcked(t, dir, acked)
 	}
@@ -94,20 +94,21 @@ func TestKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	t.Logf("%d acknowledged writes survived %d kills", len(acked), rounds)
 }
 
-// writeUntilKilled writes, overwrites and deletes blobs until the server is gone. It returns what was acknowledged:
+// writeUntilKilled writes, overwrites and deletes blobs until the server is gone, and says enough after quota of them. It returns what was acknowledged:
 // the text each name must hold, "" for a deleted one. A write in flight at the kill is in neither.
-func writeUntilKilled(addr, tag string, enough chan<- struct{}) map[string]string {
+func writeUntilKilled(addr, tag string, quota int, enough chan<- struct{}) map[string]string {
 	acked := map[string]string{}
+	signal := sync.OnceFunc(func() { enough <- struct{}{} })
+	defer signal()
 	client, err := service.NewClientFromConnectionString(blobd.ConnectionString(addr, account, key),
 		&service.ClientOptions{ClientOptions: noRetry()})
 	if err != nil {
-		enough <- struct{}{}
 		return acked
 	}
 	ctx := context.Background()
 	for i := 0; ; i++ {
-		if i == 12 {
-			enough <- struct{}{}
+		if i == quota {
+			signal()
 		}
 		name := tag + "/" + strconv.Itoa(i/3)
 		text := strings.Repeat(name+" round "+strconv.Itoa(i)+";", 500)
@@ -125,9 +126,6 @@ func writeUntilKilled(addr, tag string, enough chan<- struct{}) map[string]strin
 		}
 		if err != nil {
 			delete(acked, full) // in flight: either state is right
-			if i < 12 {
-				enough <- struct{}{}
-			}
 			return acked
 		}
 		if text == "" && i%2 == 0 {
@@ -145,17 +143,16 @@ func writeUntilKilled(addr, tag string, enough chan<- struct{}) map[string]strin
 // checkAcked opens the folder again and compares.
 func checkAcked(t *testing.T, dir string, acked map[string]string) {
 	t.Helper()
-	r := &rig{t: t, dir: dir}
 	s, err := blobd.Open(blobd.Config{Dir: dir, Account: account, Key: key, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	addr := must(s.Listen("127.0.0.1:0"))(t)
-	r.client = connect(t, s.ConnectionString(addr))
+	client := connect(t, s.ConnectionString(addr))
 	for full, text := range acked {
 		where, name, _ := strings.Cut(full, "|")
-		c := r.client.NewContainerClient(where)
+		c := client.NewContainerClient(where)
 		if text == "" {
 			_, err := c.NewBlobClient(name).GetProperties(ctx, nil)
 			wantError(t, err, 404, "BlobNotFound")

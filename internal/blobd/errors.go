@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -119,8 +120,8 @@ func errImmutable(code errorCode) *apiError {
 // errorBody is Azure's XML for an error.
 type errorBody struct {
 	XMLName xml.Name `xml:"Error"`
-	Code    string
-	Message string
+	Code    string   `xml:"Code"`
+	Message string   `xml:"Message"`
 }
 
 // asAPIError turns any error into an answer. What is no apiError is a fault of this server: its text stays out of
@@ -139,15 +140,13 @@ func asAPIError(err error) *apiError {
 // writeError answers with e; a HEAD and a 304 have no body.
 func writeError(w http.ResponseWriter, method string, e *apiError) {
 	h := w.Header()
-	for k, v := range e.header {
-		h[k] = v
-	}
-	h.Set("x-ms-error-code", string(e.code))
+	maps.Copy(h, e.header)
+	h.Set("X-Ms-Error-Code", string(e.code))
 	if method == http.MethodHead || e.status == http.StatusNotModified {
 		w.WriteHeader(e.status)
 		return
 	}
-	body, err := xml.Marshal(errorBody{Code: string(e.code), Message: e.msg + "\nRequestId:" + h.Get("x-ms-request-id")})
+	body, err := xml.Marshal(errorBody{Code: string(e.code), Message: e.msg + "\nRequestId:" + h.Get("X-Ms-Request-Id")})
 	if err != nil {
 		body = nil
 	}

@@ -3,6 +3,7 @@ package blobd
 import (
 	"encoding/base64"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -93,7 +94,7 @@ func (c *call) getBlob() error {
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // it was only read
 	c.describe(v, current)
 	h := c.w.Header()
 	h.Set("Content-Length", decimal(size))
@@ -116,25 +117,34 @@ func (c *call) byteRange(total int64) (from, size int64, partial bool, err error
 	if text == "" {
 		text = c.header("Range")
 	}
-	first, last, ok := strings.Cut(strings.TrimPrefix(text, "bytes="), "-")
-	from, perr := strconv.ParseInt(first, 10, 64)
-	if text == "" || !ok || perr != nil || from < 0 {
+	from, to, ok := parseRange(text)
+	if !ok {
 		return 0, total, false, nil
 	}
-	to := total - 1
-	if last != "" {
-		end, perr := strconv.ParseInt(last, 10, 64)
-		if perr != nil || end < from {
-			return 0, total, false, nil
-		}
-		to = min(to, end)
-	}
+	to = min(to, total-1)
 	if from >= total {
 		e := fail(http.StatusRequestedRangeNotSatisfiable, codeInvalidRange, "The range specified is invalid for the current size of the resource.")
 		e.header = http.Header{"Content-Range": {"bytes */" + decimal(total)}}
 		return 0, 0, false, e
 	}
 	return from, to - from + 1, true, nil
+}
+
+// parseRange reads bytes=from-to and bytes=from-, whose end is as far away as can be.
+func parseRange(text string) (from, to int64, ok bool) {
+	spec, isBytes := strings.CutPrefix(text, "bytes=")
+	first, last, isRange := strings.Cut(spec, "-")
+	from, err := strconv.ParseInt(first, 10, 64)
+	if !isBytes || !isRange || err != nil {
+		return 0, 0, false
+	}
+	to = math.MaxInt64
+	if last != "" {
+		if to, err = strconv.ParseInt(last, 10, 64); err != nil {
+			return 0, 0, false
+		}
+	}
+	return from, to, from >= 0 && to >= from
 }
 
 // rangeDigest answers x-ms-range-get-content-md5, for which a range of at most 4 MiB is read twice.
@@ -149,7 +159,7 @@ func (c *call) rangeDigest(b *blob, v *version, from, size int64, partial bool) 
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	defer func() { _ = body.Close() }() // it was only read
 	sum := newMD5()
 	if _, err := io.Copy(sum, body); err != nil {
 		return err
@@ -168,7 +178,7 @@ func (c *call) getMetadata() error {
 	h.Set("ETag", v.ETag.quoted())
 	h.Set("Last-Modified", httpTime(v.Modified))
 	if v.ID != 0 && current {
-		h.Set("x-ms-version-id", v.ID.String())
+		h.Set("X-Ms-Version-Id", v.ID.String())
 	}
 	for k, value := range v.Meta {
 		h[metaPrefix+k] = []string{value}

@@ -109,9 +109,9 @@ func (c *call) writeVersionHeaders(v *version, versioned bool) {
 	h := c.w.Header()
 	h.Set("ETag", v.ETag.quoted())
 	h.Set("Last-Modified", httpTime(v.Modified))
-	h.Set("x-ms-request-server-encrypted", "false")
+	h.Set("X-Ms-Request-Server-Encrypted", "false")
 	if versioned && v.ID != 0 {
-		h.Set("x-ms-version-id", v.ID.String())
+		h.Set("X-Ms-Version-Id", v.ID.String())
 	}
 }
 
@@ -121,35 +121,35 @@ func (c *call) describe(v *version, current bool) {
 	h.Set("ETag", v.ETag.quoted())
 	h.Set("Last-Modified", httpTime(v.Modified))
 	h.Set("Accept-Ranges", "bytes")
-	h.Set("x-ms-blob-type", "BlockBlob")
-	h.Set("x-ms-server-encrypted", "false")
-	h.Set("x-ms-creation-time", httpTime(v.Created))
+	h.Set("X-Ms-Blob-Type", "BlockBlob")
+	h.Set("X-Ms-Server-Encrypted", "false")
+	h.Set("X-Ms-Creation-Time", httpTime(v.Created))
 	if v.Snapshot == 0 {
-		h.Set("x-ms-lease-state", "available")
-		h.Set("x-ms-lease-status", "unlocked")
+		h.Set("X-Ms-Lease-State", "available")
+		h.Set("X-Ms-Lease-Status", "unlocked")
 	}
 	c.describeContent(v)
-	h.Set("x-ms-access-tier", tierOf(v))
+	h.Set("X-Ms-Access-Tier", tierOf(v))
 	if v.Tier == "" {
-		h.Set("x-ms-access-tier-inferred", "true")
+		h.Set("X-Ms-Access-Tier-Inferred", "true")
 	} else {
-		h.Set("x-ms-access-tier-change-time", httpTime(v.TierSet))
+		h.Set("X-Ms-Access-Tier-Change-Time", httpTime(v.TierSet))
 	}
 	if v.ID != 0 && v.Snapshot == 0 {
-		h.Set("x-ms-version-id", v.ID.String())
+		h.Set("X-Ms-Version-Id", v.ID.String())
 		if current {
-			h.Set("x-ms-is-current-version", "true")
+			h.Set("X-Ms-Is-Current-Version", "true")
 		}
 	}
 	if v.Policy != nil {
-		h.Set("x-ms-immutability-policy-until-date", httpTime(v.Policy.Until))
-		h.Set("x-ms-immutability-policy-mode", v.Policy.mode())
+		h.Set("X-Ms-Immutability-Policy-Until-Date", httpTime(v.Policy.Until))
+		h.Set("X-Ms-Immutability-Policy-Mode", v.Policy.mode())
 	}
 	if v.Hold {
-		h.Set("x-ms-legal-hold", "true")
+		h.Set("X-Ms-Legal-Hold", "true")
 	}
 	if len(v.Tags) > 0 {
-		h.Set("x-ms-tag-count", strconv.Itoa(len(v.Tags)))
+		h.Set("X-Ms-Tag-Count", strconv.Itoa(len(v.Tags)))
 	}
 	for k, value := range v.Meta {
 		h[metaPrefix+k] = []string{value}

@@ -15,7 +15,7 @@ const week = 7 * 24 * time.Hour
 
 func locked(until time.Time) *blockblob.UploadOptions {
 	return &blockblob.UploadOptions{
-		ImmutabilityPolicyExpiryTime: &until, ImmutabilityPolicyMode: ptr(blob.ImmutabilityPolicySettingLocked),
+		ImmutabilityPolicyExpiryTime: &until, ImmutabilityPolicyMode: new(blob.ImmutabilityPolicySettingLocked),
 	}
 }
 
@@ -75,7 +75,7 @@ func TestLegalHoldIsRefusedUntilItIsCleared(t *testing.T) {
 	}
 	_, err := b.Delete(ctx, nil)
 	wantError(t, err, 409, "BlobImmutableDueToLegalHold")
-	_, err = b.SetMetadata(ctx, map[string]*string{"k": ptr("v")}, nil)
+	_, err = b.SetMetadata(ctx, map[string]*string{"k": new("v")}, nil)
 	wantError(t, err, 409, "BlobImmutableDueToLegalHold")
 	must(b.SetLegalHold(ctx, false, nil))(t)
 	must(b.Delete(ctx, nil))(t)
@@ -87,7 +87,7 @@ func TestUploadCarriesPolicyAndHold(t *testing.T) {
 	c := r.worm("worm", 0, false)
 	until := origin.Add(week)
 	o := locked(until)
-	o.LegalHold = ptr(true)
+	o.LegalHold = new(true)
 	up := must(c.NewBlockBlobClient("x").Upload(ctx, body("text"), o))(t)
 	props := must(c.NewBlobClient("x").GetProperties(ctx, nil))(t)
 	if !props.ImmutabilityPolicyExpiresOn.Equal(until) || *props.ImmutabilityPolicyMode != "locked" || !*props.LegalHold ||
@@ -97,7 +97,7 @@ func TestUploadCarriesPolicyAndHold(t *testing.T) {
 	b := c.NewBlockBlobClient("blocks")
 	must(b.StageBlock(ctx, blockID(1), body("text"), nil))(t)
 	must(b.CommitBlockList(ctx, []string{blockID(1)}, &blockblob.CommitBlockListOptions{
-		ImmutabilityPolicyExpiryTime: &until, ImmutabilityPolicyMode: ptr(blob.ImmutabilityPolicySettingLocked),
+		ImmutabilityPolicyExpiryTime: &until, ImmutabilityPolicyMode: new(blob.ImmutabilityPolicySettingLocked),
 	}))(t)
 	items := versionsOf(t, c, "blocks")
 	if len(items) != 1 || !items[0].Properties.ImmutabilityPolicyExpiresOn.Equal(until) || *items[0].Properties.ImmutabilityPolicyMode != "locked" {
@@ -156,8 +156,8 @@ func TestPurgeOfExpiredBlobTakesTwoDeletes(t *testing.T) {
 	r := newRig(t, nil)
 	c := r.worm("worm", 0, false)
 	up := must(c.NewBlockBlobClient("secret-name").Upload(ctx, body("secret-bytes"), &blockblob.UploadOptions{
-		ImmutabilityPolicyExpiryTime: ptr(origin.Add(week)), ImmutabilityPolicyMode: ptr(blob.ImmutabilityPolicySettingLocked),
-		Metadata: map[string]*string{"tenant": ptr("secret-tenant")},
+		ImmutabilityPolicyExpiryTime: new(origin.Add(week)), ImmutabilityPolicyMode: new(blob.ImmutabilityPolicySettingLocked),
+		Metadata: map[string]*string{"tenant": new("secret-tenant")},
 	}))(t)
 	b := c.NewBlobClient("secret-name")
 	r.clock.Advance(week - time.Second)
@@ -204,7 +204,7 @@ func TestDefaultPolicyOfContainer(t *testing.T) {
 			t.Errorf("%s: %v %v", tc.name, props.ImmutabilityPolicyExpiresOn, *props.ImmutabilityPolicyMode)
 		}
 		// A header of one's own without a mode means unlocked, whatever the default.
-		must(c.NewBlockBlobClient("own").Upload(ctx, body("x"), &blockblob.UploadOptions{ImmutabilityPolicyExpiryTime: ptr(origin.Add(week))}))(t)
+		must(c.NewBlockBlobClient("own").Upload(ctx, body("x"), &blockblob.UploadOptions{ImmutabilityPolicyExpiryTime: new(origin.Add(week))}))(t)
 		own := must(c.NewBlobClient("own").GetProperties(ctx, nil))(t)
 		if !own.ImmutabilityPolicyExpiresOn.Equal(origin.Add(week)) || *own.ImmutabilityPolicyMode != "unlocked" {
 			t.Errorf("%s: own policy %v %v", tc.name, own.ImmutabilityPolicyExpiresOn, *own.ImmutabilityPolicyMode)

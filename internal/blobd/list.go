@@ -180,20 +180,20 @@ func (c *call) page(k *container, in include, from marker, limit int) ([]entry, 
 }
 
 // at is the first blob from name on that has the prefix, or the folder that it lies in.
-func (k *container) at(name, prefix, delimiter string) (*blob, string) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	i, _ := slices.BinarySearch(k.names, name)
-	if i == len(k.names) || !strings.HasPrefix(k.names[i], prefix) {
+func (c *container) at(name, prefix, delimiter string) (*blob, string) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	i, _ := slices.BinarySearch(c.names, name)
+	if i == len(c.names) || !strings.HasPrefix(c.names[i], prefix) {
 		return nil, ""
 	}
-	full := k.names[i]
+	full := c.names[i]
 	if delimiter != "" {
 		if before, _, ok := strings.Cut(full[len(prefix):], delimiter); ok {
 			return nil, prefix + before + delimiter
 		}
 	}
-	return k.blobs[full], ""
+	return c.blobs[full], ""
 }
 
 // folderShown says whether anything in the folder would be listed.

@@ -65,13 +65,13 @@ func (c *call) getContainer() error {
 		h[metaPrefix+name] = []string{value}
 	}
 	if c.query.Get("comp") == "" {
-		h.Set("x-ms-lease-status", "unlocked")
-		h.Set("x-ms-lease-state", "available")
-		h.Set("x-ms-has-immutability-policy", strconv.FormatBool(rec.DefaultDays > 0))
-		h.Set("x-ms-has-legal-hold", "false")
-		h.Set("x-ms-immutable-storage-with-versioning-enabled", strconv.FormatBool(rec.Immutable))
-		h.Set("x-ms-default-encryption-scope", "$account-encryption-key")
-		h.Set("x-ms-deny-encryption-scope-override", "false")
+		h.Set("X-Ms-Lease-Status", "unlocked")
+		h.Set("X-Ms-Lease-State", "available")
+		h.Set("X-Ms-Has-Immutability-Policy", strconv.FormatBool(rec.DefaultDays > 0))
+		h.Set("X-Ms-Has-Legal-Hold", "false")
+		h.Set("X-Ms-Immutable-Storage-With-Versioning-Enabled", strconv.FormatBool(rec.Immutable))
+		h.Set("X-Ms-Default-Encryption-Scope", "$account-encryption-key")
+		h.Set("X-Ms-Deny-Encryption-Scope-Override", "false")
 	}
 	return c.done(http.StatusOK)
 }

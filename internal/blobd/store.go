@@ -56,6 +56,7 @@ type blob struct {
 // pending is an uncommitted block.
 type pending struct {
 	segment
+
 	at stamp
 }
 
@@ -335,7 +336,7 @@ func (s *store) sortOut(b *blob, st *state, sizes map[string]int64) error {
 		}
 		s.see(at)
 		if old := b.pending[id]; epoch == st.Epoch && (old == nil || old.at < at) {
-			b.pending[id] = &pending{segment: segment{File: file, Size: size, Block: id}, at: at}
+			b.pending[id] = &pending{File: file, Size: size, Block: id, at: at}
 		}
 	}
 	for _, p := range b.pending {

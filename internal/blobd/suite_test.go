@@ -29,12 +29,13 @@ import (
 // suite is azblob's own round trips. Each test runs against every server that claims to speak the protocol; what only
 // ours claims (immutability, versions, soft delete) is elsewhere.
 type suite struct {
+	t      *testing.T
 	client *service.Client
 	prefix string
 }
 
 // suiteTests is every test of the suite by name.
-var suiteTests = map[string]func(*testing.T, suite){
+var suiteTests = map[string]func(suite){
 	"containers":             suiteContainers,
 	"list containers":        suiteListContainers,
 	"upload and download":    suiteUpload,
@@ -80,18 +81,19 @@ func runSuite(t *testing.T, client *service.Client) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sum := md5.Sum([]byte(t.Name()))
-			test(t, suite{client: client, prefix: fmt.Sprintf("t%x", sum[:6])})
+			test(suite{t: t, client: client, prefix: fmt.Sprintf("t%x", sum[:6])})
 		})
 	}
 }
 
-func (s suite) container(t *testing.T) *container.Client { return makeContainer(t, s.client, s.prefix) }
+func (s suite) container() *container.Client { return makeContainer(s.t, s.client, s.prefix) }
 
-func suiteContainers(t *testing.T, s suite) {
+func suiteContainers(s suite) {
+	t := s.t
 	c := s.client.NewContainerClient(s.prefix)
 	_, err := c.GetProperties(ctx, nil)
 	wantError(t, err, 404, "ContainerNotFound")
-	created := must(c.Create(ctx, &container.CreateOptions{Metadata: map[string]*string{"owner": ptr("team")}}))(t)
+	created := must(c.Create(ctx, &container.CreateOptions{Metadata: map[string]*string{"owner": new("team")}}))(t)
 	if created.ETag == nil || created.LastModified == nil {
 		t.Fatal("no ETag or Last-Modified")
 	}
@@ -101,7 +103,7 @@ func suiteContainers(t *testing.T, s suite) {
 	if got := props.Metadata["Owner"]; got == nil || *got != "team" {
 		t.Fatalf("metadata %v", props.Metadata)
 	}
-	must(c.SetMetadata(ctx, &container.SetMetadataOptions{Metadata: map[string]*string{"owner": ptr("other")}}))(t)
+	must(c.SetMetadata(ctx, &container.SetMetadataOptions{Metadata: map[string]*string{"owner": new("other")}}))(t)
 	if got := must(c.GetProperties(ctx, nil))(t).Metadata["Owner"]; got == nil || *got != "other" {
 		t.Fatal("metadata was not replaced")
 	}
@@ -112,7 +114,8 @@ func suiteContainers(t *testing.T, s suite) {
 	wantError(t, err, 400, "InvalidResourceName")
 }
 
-func suiteListContainers(t *testing.T, s suite) {
+func suiteListContainers(s suite) {
+	t := s.t
 	var want []string
 	for i := range 5 {
 		name := fmt.Sprintf("%s-%d", s.prefix, i)
@@ -120,7 +123,7 @@ func suiteListContainers(t *testing.T, s suite) {
 		want = append(want, name)
 	}
 	var got []string
-	pager := s.client.NewListContainersPager(&service.ListContainersOptions{Prefix: ptr(s.prefix + "-"), MaxResults: ptr(int32(2))})
+	pager := s.client.NewListContainersPager(&service.ListContainersOptions{Prefix: new(s.prefix + "-"), MaxResults: new(int32(2))})
 	pages := 0
 	for pager.More() {
 		page := must(pager.NextPage(ctx))(t)
@@ -134,14 +137,15 @@ func suiteListContainers(t *testing.T, s suite) {
 	}
 }
 
-func suiteUpload(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteUpload(s suite) {
+	t := s.t
+	c := s.container()
 	b := c.NewBlockBlobClient("a/photo.jpg")
 	up := must(b.Upload(ctx, body("bytes of a photo"), &blockblob.UploadOptions{
-		Metadata: map[string]*string{"image_id": ptr("img_1")},
+		Metadata: map[string]*string{"image_id": new("img_1")},
 		HTTPHeaders: &blob.HTTPHeaders{
-			BlobContentType: ptr("image/jpeg"), BlobCacheControl: ptr("private"), BlobContentLanguage: ptr("en"),
-			BlobContentDisposition: ptr("inline"), BlobContentEncoding: ptr("identity"),
+			BlobContentType: new("image/jpeg"), BlobCacheControl: new("private"), BlobContentLanguage: new("en"),
+			BlobContentDisposition: new("inline"), BlobContentEncoding: new("identity"),
 		},
 	}))(t)
 	sum := md5.Sum([]byte("bytes of a photo"))
@@ -171,8 +175,9 @@ func suiteUpload(t *testing.T, s suite) {
 	}
 }
 
-func suiteStream(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteStream(s suite) {
+	t := s.t
+	c := s.container()
 	data := bytes.Repeat([]byte("0123456789abcdef"), 3<<16) // 3 MiB
 	b := c.NewBlockBlobClient("big")
 	must(b.UploadStream(ctx, bytes.NewReader(data), &blockblob.UploadStreamOptions{BlockSize: 1 << 20, Concurrency: 3}))(t)
@@ -185,8 +190,9 @@ func suiteStream(t *testing.T, s suite) {
 
 func blockID(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%08d", n)) }
 
-func suiteBlocks(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteBlocks(s suite) {
+	t := s.t
+	c := s.container()
 	b := c.NewBlockBlobClient("blocks")
 	for i, text := range []string{"one ", "two ", "three "} {
 		must(b.StageBlock(ctx, blockID(i), body(text), nil))(t)
@@ -198,7 +204,7 @@ func suiteBlocks(t *testing.T, s suite) {
 		t.Fatalf("%d uncommitted, %d committed", len(list.UncommittedBlocks), len(list.CommittedBlocks))
 	}
 	must(b.CommitBlockList(ctx, []string{blockID(2), blockID(0)}, &blockblob.CommitBlockListOptions{
-		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: ptr("text/plain")}, Metadata: map[string]*string{"k": ptr("v")},
+		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: new("text/plain")}, Metadata: map[string]*string{"k": new("v")},
 	}))(t)
 	if got := get(t, c, "blocks"); got != "three one " {
 		t.Fatalf("got %q", got)
@@ -218,8 +224,9 @@ func suiteBlocks(t *testing.T, s suite) {
 	}
 }
 
-func suiteBlockErrors(t *testing.T, s suite) {
-	b := s.container(t).NewBlockBlobClient("blocks")
+func suiteBlockErrors(s suite) {
+	t := s.t
+	b := s.container().NewBlockBlobClient("blocks")
 	must(b.StageBlock(ctx, blockID(1), body("x"), nil))(t)
 	_, err := b.StageBlock(ctx, base64.StdEncoding.EncodeToString([]byte("short")), body("x"), nil)
 	wantError(t, err, 400, "InvalidBlobOrBlock")
@@ -227,8 +234,9 @@ func suiteBlockErrors(t *testing.T, s suite) {
 	wantError(t, err, 400, "InvalidBlockList")
 }
 
-func suiteRanges(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteRanges(s suite) {
+	t := s.t
+	c := s.container()
 	b := c.NewBlockBlobClient("digits")
 	for i := range 4 {
 		must(b.StageBlock(ctx, blockID(i), body(strings.Repeat(fmt.Sprint(i), 10)), nil))(t)
@@ -247,14 +255,15 @@ func suiteRanges(t *testing.T, s suite) {
 	wantError(t, err, 416, "InvalidRange")
 }
 
-func etagAny() *azcore.ETag { return ptr(azcore.ETagAny) }
+func etagAny() *azcore.ETag { return new(azcore.ETagAny) }
 
 func modified(m blob.ModifiedAccessConditions) *blob.AccessConditions {
 	return &blob.AccessConditions{ModifiedAccessConditions: &m}
 }
 
-func suiteWriteConditions(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteWriteConditions(s suite) {
+	t := s.t
+	c := s.container()
 	b := c.NewBlockBlobClient("once")
 	once := &blockblob.UploadOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfNoneMatch: etagAny()})}
 	first := must(b.Upload(ctx, body("first"), once))(t)
@@ -266,12 +275,12 @@ func suiteWriteConditions(t *testing.T, s suite) {
 	if get(t, c, "once") != "first" {
 		t.Fatal("a refused write changed the blob")
 	}
-	stale := modified(blob.ModifiedAccessConditions{IfMatch: ptr(azcore.ETag(`"0x1"`))})
+	stale := modified(blob.ModifiedAccessConditions{IfMatch: new(azcore.ETag(`"0x1"`))})
 	_, err = b.Upload(ctx, body("x"), &blockblob.UploadOptions{AccessConditions: stale})
 	wantError(t, err, 412, "ConditionNotMet")
 	_, err = b.Delete(ctx, &blob.DeleteOptions{AccessConditions: stale})
 	wantError(t, err, 412, "ConditionNotMet")
-	old := modified(blob.ModifiedAccessConditions{IfUnmodifiedSince: ptr(first.LastModified.Add(-time.Hour))})
+	old := modified(blob.ModifiedAccessConditions{IfUnmodifiedSince: new(first.LastModified.Add(-time.Hour))})
 	_, err = b.SetMetadata(ctx, nil, &blob.SetMetadataOptions{AccessConditions: old})
 	wantError(t, err, 412, "ConditionNotMet")
 	_, err = c.NewBlockBlobClient("absent").Upload(ctx, body("x"), &blockblob.UploadOptions{AccessConditions: stale})
@@ -280,8 +289,9 @@ func suiteWriteConditions(t *testing.T, s suite) {
 	must(b.Upload(ctx, body("third"), &blockblob.UploadOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfMatch: current})}))(t)
 }
 
-func suiteReadConditions(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteReadConditions(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "x", "text")
 	b := c.NewBlobClient("x")
 	props := must(b.GetProperties(ctx, nil))(t)
@@ -290,21 +300,22 @@ func suiteReadConditions(t *testing.T, s suite) {
 	if same.Body != nil || same.ErrorCode == nil {
 		t.Fatalf("the blob was sent again: %+v", same)
 	}
-	_, err := b.DownloadStream(ctx, &blob.DownloadStreamOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfMatch: ptr(azcore.ETag(`"0x1"`))})})
+	_, err := b.DownloadStream(ctx, &blob.DownloadStreamOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfMatch: new(azcore.ETag(`"0x1"`))})})
 	wantError(t, err, 412, "ConditionNotMet")
-	_, err = b.GetProperties(ctx, &blob.GetPropertiesOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfModifiedSince: ptr(time.Now().Add(24 * time.Hour))})})
+	_, err = b.GetProperties(ctx, &blob.GetPropertiesOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfModifiedSince: new(time.Now().Add(24 * time.Hour))})})
 	if e, ok := errors.AsType[*azcore.ResponseError](err); !ok || e.StatusCode != http.StatusNotModified {
 		t.Fatalf("got %v, want 304", err)
 	}
 	must(b.GetProperties(ctx, &blob.GetPropertiesOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfMatch: props.ETag})}))(t)
 }
 
-func suiteMetadata(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteMetadata(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "m", "text")
 	b := c.NewBlobClient("m")
 	before := must(b.GetProperties(ctx, nil))(t)
-	set := must(b.SetMetadata(ctx, map[string]*string{"sha256": ptr("abc"), "tenant": ptr("t1")}, nil))(t)
+	set := must(b.SetMetadata(ctx, map[string]*string{"sha256": new("abc"), "tenant": new("t1")}, nil))(t)
 	if *set.ETag == *before.ETag {
 		t.Fatal("the ETag did not change")
 	}
@@ -321,19 +332,21 @@ func suiteMetadata(t *testing.T, s suite) {
 	}
 }
 
-func suiteProperties(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteProperties(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "p", "text")
 	b := c.NewBlobClient("p")
-	must(b.SetHTTPHeaders(ctx, blob.HTTPHeaders{BlobContentType: ptr("image/png"), BlobCacheControl: ptr("no-store")}, nil))(t)
+	must(b.SetHTTPHeaders(ctx, blob.HTTPHeaders{BlobContentType: new("image/png"), BlobCacheControl: new("no-store")}, nil))(t)
 	props := must(b.GetProperties(ctx, nil))(t)
 	if *props.ContentType != "image/png" || *props.CacheControl != "no-store" || props.ContentMD5 != nil {
 		t.Fatalf("properties %+v", props)
 	}
 }
 
-func suiteMD5(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteMD5(s suite) {
+	t := s.t
+	c := s.container()
 	b := c.NewBlockBlobClient("sum")
 	right, wrong := md5.Sum([]byte("text")), md5.Sum([]byte("texd"))
 	must(b.Upload(ctx, body("text"), &blockblob.UploadOptions{TransactionalValidation: blob.TransferValidationTypeMD5(right[:])}))(t)
@@ -360,19 +373,20 @@ func flatNames(t *testing.T, c *container.Client, o *container.ListBlobsFlatOpti
 	return names, pages
 }
 
-func suiteFlatList(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteFlatList(s suite) {
+	t := s.t
+	c := s.container()
 	want := []string{"a", "a/b", "a/c", "b", "raw/1", "raw/2"}
 	for _, name := range want {
-		must(c.NewBlockBlobClient(name).Upload(ctx, body(name), &blockblob.UploadOptions{Metadata: map[string]*string{"name": ptr(name)}}))(t)
+		must(c.NewBlockBlobClient(name).Upload(ctx, body(name), &blockblob.UploadOptions{Metadata: map[string]*string{"name": new(name)}}))(t)
 	}
 	if got, _ := flatNames(t, c, nil); !slices.Equal(got, want) {
 		t.Fatalf("got %v", got)
 	}
-	if got, pages := flatNames(t, c, &container.ListBlobsFlatOptions{MaxResults: ptr(int32(2))}); !slices.Equal(got, want) || pages < 3 {
+	if got, pages := flatNames(t, c, &container.ListBlobsFlatOptions{MaxResults: new(int32(2))}); !slices.Equal(got, want) || pages < 3 {
 		t.Fatalf("%d pages with %v", pages, got)
 	}
-	if got, _ := flatNames(t, c, &container.ListBlobsFlatOptions{Prefix: ptr("a/")}); !slices.Equal(got, []string{"a/b", "a/c"}) {
+	if got, _ := flatNames(t, c, &container.ListBlobsFlatOptions{Prefix: new("a/")}); !slices.Equal(got, []string{"a/b", "a/c"}) {
 		t.Fatalf("got %v", got)
 	}
 	page := must(c.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Include: container.ListBlobsInclude{Metadata: true}}).NextPage(ctx))(t)
@@ -384,13 +398,14 @@ func suiteFlatList(t *testing.T, s suite) {
 	}
 }
 
-func suiteHierarchy(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteHierarchy(s suite) {
+	t := s.t
+	c := s.container()
 	for _, name := range []string{"raw/10/x", "raw/10/y", "raw/11/x", "raw/top", "zeta"} {
 		put(t, c, name, "1")
 	}
 	var got []string
-	pager := c.NewListBlobsHierarchyPager("/", &container.ListBlobsHierarchyOptions{Prefix: ptr("raw/"), MaxResults: ptr(int32(1))})
+	pager := c.NewListBlobsHierarchyPager("/", &container.ListBlobsHierarchyOptions{Prefix: new("raw/"), MaxResults: new(int32(1))})
 	for pager.More() {
 		page := must(pager.NextPage(ctx))(t)
 		for _, p := range page.Segment.BlobPrefixes {
@@ -405,8 +420,9 @@ func suiteHierarchy(t *testing.T, s suite) {
 	}
 }
 
-func suiteSnapshots(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteSnapshots(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "s", "old")
 	b := c.NewBlockBlobClient("s")
 	snap := must(b.CreateSnapshot(ctx, nil))(t)
@@ -421,19 +437,20 @@ func suiteSnapshots(t *testing.T, s suite) {
 	}
 	_, err := b.Delete(ctx, nil)
 	wantError(t, err, 409, "SnapshotsPresent")
-	must(b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: ptr(blob.DeleteSnapshotsOptionTypeOnly)}))(t)
+	must(b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeOnly)}))(t)
 	if get(t, c, "s") != "new" {
 		t.Fatal("the base blob went with its snapshots")
 	}
 	must(b.CreateSnapshot(ctx, nil))(t)
-	must(b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: ptr(blob.DeleteSnapshotsOptionTypeInclude)}))(t)
+	must(b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)}))(t)
 	if names, _ := flatNames(t, c, &container.ListBlobsFlatOptions{Include: container.ListBlobsInclude{Snapshots: true}}); len(names) != 0 {
 		t.Fatalf("%v are left", names)
 	}
 }
 
-func suiteNames(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteNames(s suite) {
+	t := s.t
+	c := s.container()
 	names := []string{"plain", "with space", "plus+and&more=", "ünïcödé/ψ", "a/b/c/d/e", "percent%41", "question?mark", "hash#tag", "quote'\"<>"}
 	for _, name := range names {
 		put(t, c, name, name)
@@ -449,8 +466,9 @@ func suiteNames(t *testing.T, s suite) {
 	}
 }
 
-func suiteNotFound(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteNotFound(s suite) {
+	t := s.t
+	c := s.container()
 	_, err := c.NewBlobClient("absent").DownloadStream(ctx, nil)
 	wantError(t, err, 404, "BlobNotFound")
 	_, err = c.NewBlobClient("absent").GetProperties(ctx, nil)
@@ -461,8 +479,9 @@ func suiteNotFound(t *testing.T, s suite) {
 	wantError(t, err, 404, "ContainerNotFound")
 }
 
-func suiteTags(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteTags(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "tagged", "x")
 	b := c.NewBlobClient("tagged")
 	must(b.SetTags(ctx, map[string]string{"team": "sales", "state": "new"}, nil))(t)
@@ -472,8 +491,9 @@ func suiteTags(t *testing.T, s suite) {
 	}
 }
 
-func suiteTier(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteTier(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "cool", "x")
 	must(c.NewBlobClient("cool").SetTier(ctx, blob.AccessTierCool, nil))(t)
 	if got := *must(c.NewBlobClient("cool").GetProperties(ctx, nil))(t).AccessTier; got != "Cool" {
@@ -489,8 +509,9 @@ func wantUnauthenticated(t *testing.T, err error) {
 	}
 }
 
-func suiteBlobSAS(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteBlobSAS(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "signed", "text")
 	put(t, c, "other", "text")
 	url := must(c.NewBlobClient("signed").GetSASURL(sas.BlobPermissions{Read: true}, time.Now().Add(time.Hour), nil))(t)
@@ -508,8 +529,9 @@ func suiteBlobSAS(t *testing.T, s suite) {
 	wantUnauthenticated(t, err)
 }
 
-func suiteContainerSAS(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteContainerSAS(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "x", "text")
 	url := must(c.GetSASURL(sas.ContainerPermissions{Read: true, List: true, Create: true}, time.Now().Add(time.Hour), nil))(t)
 	signed := must(container.NewClientWithNoCredential(url, &container.ClientOptions{ClientOptions: noRetry()}))(t)
@@ -524,8 +546,9 @@ func suiteContainerSAS(t *testing.T, s suite) {
 	wantError(t, err, 403, "AuthorizationPermissionMismatch")
 }
 
-func suiteAccountSAS(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteAccountSAS(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "x", "text")
 	url := must(s.client.GetSASURL(sas.AccountResourceTypes{Object: true, Container: true}, sas.AccountPermissions{Read: true, List: true}, time.Now().Add(time.Hour), nil))(t)
 	signed := must(service.NewClientWithNoCredential(url, &service.ClientOptions{ClientOptions: noRetry()}))(t)
@@ -538,8 +561,9 @@ func suiteAccountSAS(t *testing.T, s suite) {
 	wantError(t, err, 403, "AuthorizationResourceTypeMismatch")
 }
 
-func suiteWrongKey(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteWrongKey(s suite) {
+	t := s.t
+	c := s.container()
 	name := strings.Trim(s.client.URL(), "/")
 	cred := must(service.NewSharedKeyCredential(name[strings.LastIndex(name, "/")+1:], base64.StdEncoding.EncodeToString([]byte("not the account's key"))))(t)
 	wrong := must(container.NewClientWithSharedKeyCredential(c.URL(), cred, &container.ClientOptions{ClientOptions: noRetry()}))(t)
@@ -547,8 +571,9 @@ func suiteWrongKey(t *testing.T, s suite) {
 	wantUnauthenticated(t, err)
 }
 
-func suiteBatch(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteBatch(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "a", "1")
 	put(t, c, "b", "2")
 	builder := must(c.NewBatchBuilder())(t)
@@ -570,8 +595,9 @@ func suiteBatch(t *testing.T, s suite) {
 	}
 }
 
-func suiteUncommitted(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteUncommitted(s suite) {
+	t := s.t
+	c := s.container()
 	must(c.NewBlockBlobClient("begun").StageBlock(ctx, blockID(1), body("x"), nil))(t)
 	if names, _ := flatNames(t, c, nil); len(names) != 0 {
 		t.Fatalf("%v in a plain list", names)
@@ -582,8 +608,9 @@ func suiteUncommitted(t *testing.T, s suite) {
 	}
 }
 
-func suiteDeleteTwice(t *testing.T, s suite) {
-	c := s.container(t)
+func suiteDeleteTwice(s suite) {
+	t := s.t
+	c := s.container()
 	put(t, c, "x", "text")
 	must(c.NewBlobClient("x").Delete(ctx, nil))(t)
 	_, err := c.NewBlobClient("x").Delete(ctx, nil)
