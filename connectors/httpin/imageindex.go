@@ -1,7 +1,6 @@
 package httpin
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -58,16 +57,16 @@ func pendingItem(r events.RawImage, partition int32, offset int64) (*item, error
 // life after that one has ended. Not safe for concurrent use; a view holds its lock.
 type imageIndex struct {
 	settled map[string]*item
-	pending map[string][]*item // receipts in the order of their offsets
-	shown   map[string]*item   // what counts, by name
-	tenants map[string][]*item // the same, by receipt and name
-	gone    map[string]*item   // expired ones, without value
+	pending map[string][]*item  // receipts in the order of their offsets
+	shown   map[string]*item    // what counts, by name
+	tenants map[string]timeline // the same, by receipt
+	gone    map[string]*item    // expired ones, without value
 }
 
 func newImageIndex() *imageIndex {
 	return &imageIndex{
 		settled: map[string]*item{}, pending: map[string][]*item{}, shown: map[string]*item{},
-		tenants: map[string][]*item{}, gone: map[string]*item{},
+		tenants: map[string]timeline{}, gone: map[string]*item{},
 	}
 }
 
@@ -77,15 +76,21 @@ func (x *imageIndex) settle(it *item) {
 	x.refresh(it.id)
 }
 
-// unsettle takes a tombstone: the worker knows nothing of the image any more.
-func (x *imageIndex) unsettle(id string) {
-	if it, ok := x.settled[id]; ok {
-		delete(x.settled, id)
-		x.refresh(id)
-		if x.shown[id] == nil {
-			x.bury(it)
-		}
+// clockSkew is how far the worker's clock may be ahead of ours.
+const clockSkew = time.Minute
+
+// unsettle takes a tombstone at now: the worker knows nothing of the image any more. It writes one when an image's time
+// is over.
+func (x *imageIndex) unsettle(id string, now time.Time) {
+	it, ok := x.settled[id]
+	if !ok {
+		return
 	}
+	delete(x.settled, id)
+	if !it.expires.After(now.Add(clockSkew)) {
+		x.bury(it)
+	}
+	x.refresh(id)
 }
 
 // receive takes a receipt, once however often it is seen.
@@ -116,38 +121,43 @@ func (x *imageIndex) processed(committed map[int32]int64) {
 
 // expire forgets what is over at now but for its name, and after a day its name.
 func (x *imageIndex) expire(now time.Time) {
-	for id, it := range x.settled {
-		if !it.expires.After(now) {
-			x.bury(it)
-			delete(x.settled, id)
-			x.refresh(id)
-		}
-	}
-	for id, receipts := range x.pending {
-		for _, r := range receipts {
-			if !r.expires.After(now) {
-				x.bury(r)
+	for _, of := range x.tenants {
+		for _, minute := range of.minutes() {
+			over := slices.DeleteFunc(slices.Clone(of[minute]), func(it *item) bool { return it.expires.After(now) })
+			if len(over) == 0 {
+				break // images expire in the order of their receipt
+			}
+			for _, it := range over {
+				for it != nil && !it.expires.After(now) {
+					x.remove(it)
+					it = x.shown[it.id]
+				}
 			}
 		}
-		over := func(r *item) bool { return !r.expires.After(now) }
-		if n := len(receipts); n == 0 || !slices.ContainsFunc(receipts, over) {
-			continue
-		}
-		if x.pending[id] = slices.DeleteFunc(receipts, over); len(x.pending[id]) == 0 {
-			delete(x.pending, id)
-		}
-		x.refresh(id)
 	}
 	for id, it := range x.gone {
-		if now.Sub(it.expires) > rememberGone {
+		if now.Sub(it.expires) > rememberGone && len(x.pending[id]) == 0 {
 			delete(x.gone, id)
 		}
 	}
 }
 
-// bury remembers an image whose time is over by its name; a deleted or replaced one that has time left is not gone.
+// remove takes an image out that is shown and over; what stands behind it, a later life's receipt, comes forward.
+func (x *imageIndex) remove(it *item) {
+	x.bury(it)
+	if x.settled[it.id] == it {
+		delete(x.settled, it.id)
+	}
+	left := slices.DeleteFunc(x.pending[it.id], func(r *item) bool { return r == it })
+	if x.pending[it.id] = left; len(left) == 0 {
+		delete(x.pending, it.id)
+	}
+	x.refresh(it.id)
+}
+
+// bury remembers an image whose time is over by its name.
 func (x *imageIndex) bury(it *item) {
-	x.gone[it.id] = &item{id: it.id, tenant: it.tenant, expires: it.expires}
+	x.gone[it.id] = &item{id: it.id, tenant: it.tenant, expires: it.expires, ends: it.ends}
 }
 
 // refresh decides anew what counts for an image.
@@ -157,68 +167,36 @@ func (x *imageIndex) refresh(id string) {
 		return
 	}
 	if old != nil {
-		of := x.tenants[old.tenant]
-		if i, found := slices.BinarySearchFunc(of, old, byReceipt); found {
-			x.tenants[old.tenant] = slices.Delete(of, i, i+1)
-		}
+		x.tenants[old.tenant].remove(old)
 		delete(x.shown, id)
 	}
 	if now != nil {
 		of := x.tenants[now.tenant]
-		i, _ := slices.BinarySearchFunc(of, now, byReceipt)
-		x.tenants[now.tenant] = slices.Insert(of, i, now)
+		if of == nil {
+			of = timeline{}
+			x.tenants[now.tenant] = of
+		}
+		of.insert(now)
 		x.shown[id] = now
 	}
 }
 
+// current is the latest life of an image: what the worker says of it, or a receipt that came when that was over, and so
+// on. A receipt that came within a life that is over by now was a duplicate and begins none.
 func (x *imageIndex) current(id string) *item {
-	s := x.settled[id]
+	life, gone := x.settled[id], x.gone[id]
 	for _, r := range x.pending[id] {
-		if s == nil || (r.behind(s) && !r.received.Before(s.ends)) {
-			return r
+		switch {
+		case life != nil && r.behind(life) && !r.received.Before(life.ends),
+			life == nil && (gone == nil || !r.received.Before(gone.ends)):
+			life = r
 		}
 	}
-	return s
+	return life
 }
 
 // behind says whether a receipt lies behind the one that a life began with; receipts of one image share a partition, as
 // long as their topic does not grow.
 func (it *item) behind(life *item) bool {
 	return it.partition != life.partition || it.offset > life.offset
-}
-
-// byReceipt orders by time of receipt, then name.
-func byReceipt(a, b *item) int {
-	return cmp.Or(a.received.Compare(b.received), cmp.Compare(a.id, b.id))
-}
-
-// filter says which images of a tenant a page shows. Zero fields let everything pass.
-type filter struct {
-	status   events.Status
-	from, to time.Time // received at or after from, and before to
-	after    *item     // the last one of the page before, by receipt and name
-	most     int
-}
-
-// page is the tenant's images that pass, the latest receipt first, and whether there are more.
-func (x *imageIndex) page(tenant string, f filter, now time.Time) (items []*item, more bool) {
-	of := x.tenants[tenant]
-	end := len(of)
-	if f.after != nil {
-		end, _ = slices.BinarySearchFunc(of, f.after, byReceipt)
-	}
-	for _, it := range slices.Backward(of[:end]) {
-		if !f.from.IsZero() && it.received.Before(f.from) {
-			break
-		}
-		late := !f.to.IsZero() && !it.received.Before(f.to)
-		if late || !it.expires.After(now) || (f.status != "" && it.status != f.status) {
-			continue
-		}
-		if len(items) == f.most {
-			return items, true
-		}
-		items = append(items, it)
-	}
-	return items, false
 }

@@ -93,7 +93,7 @@ func (v *view) look(tenant, id string) found {
 func (v *view) page(tenant string, f filter) (items []*item, more bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.index.page(tenant, f, v.clock.Now())
+	return v.index.tenants[tenant].page(f, v.clock.Now())
 }
 
 // size is the number of images held.

@@ -100,7 +100,7 @@ func (v *view) apply(r *kgo.Record) {
 	var err error
 	switch {
 	case r.Topic == events.TopicImagesChangelog && r.Value == nil:
-		v.index.unsettle(string(r.Key))
+		v.index.unsettle(string(r.Key), v.clock.Now())
 	case r.Topic == events.TopicImagesChangelog:
 		err = v.applyImage(r)
 	case r.Value != nil:

@@ -166,10 +166,14 @@ func (i *Intake) Take(ctx context.Context, name string, body io.Reader, size int
 		Blob:        events.Blob{Container: i.staging.Container(), Name: name},
 		ContentType: info.Format.ContentType(), Width: info.Width, Height: info.Height,
 	}
-	if err := i.staging.Put(ctx, name, s.ContentType, io.MultiReader(bytes.NewReader(head.kept), m), size); err != nil {
-		if m.err != nil {
-			return Staged{}, m.fault(err)
-		}
+	err = i.staging.Put(ctx, name, s.ContentType, io.MultiReader(bytes.NewReader(head.kept), m), size)
+	if err == nil && (m.err != nil || !m.whole(size)) { // a storage that takes a broken body for a short one
+		err = errors.Join(errShort, i.staging.Delete(context.WithoutCancel(ctx), name))
+	}
+	switch {
+	case m.err != nil:
+		return Staged{}, m.err
+	case err != nil:
 		return Staged{}, fmt.Errorf("%w: %w", ErrStaging, err)
 	}
 	s.Bytes = m.n
@@ -202,12 +206,23 @@ type meter struct {
 	sum  hash.Hash
 	n    int64
 	most int64
-	err  error // what ended it, io.EOF apart
+	end  bool  // all was read
+	err  error // what ended it before
 }
+
+// errBroken is what readers of a meter see when it has failed: not the failure itself, which might be mistaken for the
+// end of the body (io.ErrUnexpectedEOF is both).
+var errBroken = errors.New("intake: the body cannot be read on")
+
+// errShort says that staging did not take all that there was.
+var errShort = errors.New("intake: staging took a part for the whole")
+
+// whole says whether all of a body of size bytes (-1: not known) has passed.
+func (m *meter) whole(size int64) bool { return m.end || m.n == size }
 
 func (m *meter) Read(p []byte) (int, error) {
 	if m.err != nil {
-		return 0, m.err
+		return 0, errBroken
 	}
 	n, err := m.r.Read(p)
 	m.n += int64(n)
@@ -215,12 +230,15 @@ func (m *meter) Read(p []byte) (int, error) {
 	switch {
 	case m.n > m.most:
 		m.err = ErrTooLarge
-		return 0, m.err
-	case err != nil && !errors.Is(err, io.EOF):
+		return 0, errBroken
+	case errors.Is(err, io.EOF):
+		m.end = true
+		return n, io.EOF
+	case err != nil:
 		m.err = &BodyError{err}
-		return n, m.err
+		return n, errBroken
 	}
-	return n, err
+	return n, nil
 }
 
 // fault is what to say when err came of reading from m.
