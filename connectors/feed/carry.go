@@ -124,7 +124,7 @@ func (b *Bridge) receipt(ctx context.Context, from origin, r *kgo.Record, receiv
 	if err != nil {
 		return events.RawImage{}, err
 	}
-	return staged.Receipt(c.tenant, events.OriginFeed, received, events.Trace(trace(r))), nil
+	return b.cfg.Intake.Receipt(staged, c.tenant, events.OriginFeed, received, events.Trace(trace(r))), nil
 }
 
 // name is the staging blob's: the same for the same record, however often it is read.

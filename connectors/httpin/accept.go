@@ -40,7 +40,7 @@ func (s *Server) accept(u *uploading) []outcome {
 			outcomes[i].problem = p.problem
 			continue
 		}
-		raws[i] = p.staged.Receipt(u.c.who.tenant, events.OriginAPI, u.received, u.c.trace)
+		raws[i] = s.cfg.Intake.Receipt(p.staged, u.c.who.tenant, events.OriginAPI, u.received, u.c.trace)
 		record, err := s.record(raws[i])
 		if err != nil {
 			outcomes[i].problem = unavailable("The records' schema cannot be registered now.", err)

@@ -95,7 +95,7 @@ func (s *Server) find(c *call) (events.Image, error) {
 
 func noSuchImage() *problem { return kindNotFound.because("You have no image of this name.") }
 
-func expired() *problem { return kindGone.because("The image's seven days are over.") }
+func expired() *problem { return kindGone.because("The image has expired.") }
 
 // pageView is a page of a tenant's images, the latest first.
 type pageView struct {

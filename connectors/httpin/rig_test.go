@@ -137,7 +137,7 @@ func (d *door) start(cfg Config) {
 		d.stop()
 		d.kafka.Close()
 	})
-	d.until("the view is ready", func() bool { return s.view.ready() == nil })
+	d.until("the server is ready", func() bool { return s.Ready() == nil })
 }
 
 // until waits for a condition.

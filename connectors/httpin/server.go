@@ -114,5 +114,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
+// Ready is nil once the door knows all images that were there when Serve began.
+func (s *Server) Ready() error { return s.view.ready() }
+
 // Close closes the clients. It is for a Server that is not served; Serve does it itself.
 func (s *Server) Close() { s.producer.Close() }

@@ -58,6 +58,7 @@ type Staging interface {
 
 // Config is what an Intake is made of.
 type Config struct {
+	Keep     time.Duration // how long an image is kept from its receipt. Default: events.Retention.
 	Limits   images.Limits // pixels and sides. Default: those of package images.
 	MaxBytes int64         // of one image. Default: 50 MiB.
 	Memory   int64         // what all images under way may hold together. Default: 256 MiB.
@@ -66,6 +67,7 @@ type Config struct {
 
 // Intake takes images in. Safe for concurrent use.
 type Intake struct {
+	keep     time.Duration
 	limits   images.Limits
 	maxBytes int64
 	memory   *semaphore.Weighted
@@ -81,8 +83,11 @@ func New(c Config) (*Intake, error) {
 	if c.Staging == nil {
 		return nil, errors.New("intake: Staging is required")
 	}
-	if c.MaxBytes < 0 || c.Memory < 0 {
-		return nil, errors.New("intake: MaxBytes and Memory must not be negative")
+	if c.MaxBytes < 0 || c.Memory < 0 || c.Keep < 0 {
+		return nil, errors.New("intake: Keep, MaxBytes and Memory must not be negative")
+	}
+	if c.Keep == 0 {
+		c.Keep = events.Retention
 	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 50 << 20
@@ -91,7 +96,7 @@ func New(c Config) (*Intake, error) {
 		c.Memory = 256 << 20
 	}
 	return &Intake{
-		limits: c.Limits, maxBytes: c.MaxBytes, staging: c.Staging,
+		keep: c.Keep, limits: c.Limits, maxBytes: c.MaxBytes, staging: c.Staging,
 		memory: semaphore.NewWeighted(c.Memory), share: max(c.Memory/2, 1), shares: map[string]*semaphore.Weighted{},
 	}, nil
 }
@@ -191,10 +196,10 @@ func (i *Intake) Discard(ctx context.Context, s Staged) error {
 }
 
 // Receipt is a staged image's record in raw-images: received at that moment by that door for that tenant.
-func (s Staged) Receipt(tenant, origin string, received time.Time, trace string) events.RawImage {
+func (i *Intake) Receipt(s Staged, tenant, origin string, received time.Time, trace string) events.RawImage {
 	received = received.UTC().Truncate(time.Millisecond)
 	return events.RawImage{
-		ImageID: events.ImageID(tenant, s.SHA256), Tenant: tenant, Origin: origin, ReceivedAt: received, ExpiresAt: events.ExpiresAt(received),
+		ImageID: events.ImageID(tenant, s.SHA256), Tenant: tenant, Origin: origin, ReceivedAt: received, ExpiresAt: events.Expiry(received, i.keep),
 		ContentType: s.ContentType, Bytes: s.Bytes, SHA256: s.SHA256, Blob: s.Blob, Trace: trace,
 	}
 }

@@ -250,15 +250,20 @@ func TestNoAccountHoldsMoreThanHalfOfTheMemory(t *testing.T) {
 func TestReceiptFollowsFromWhatWasStaged(t *testing.T) {
 	t.Parallel()
 	b := pngOf(t, 3, 3)
-	s, err := open(t, Config{Staging: newMemory()}).Take(t.Context(), "incoming/x", bytes.NewReader(b), int64(len(b)))
+	in := open(t, Config{Staging: newMemory()})
+	s, err := in.Take(t.Context(), "incoming/x", bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 11, 23, 11, 0, 0, 123456789, time.FixedZone("", 3600))
-	r := s.Receipt("demo", events.OriginAPI, at, "")
+	r := in.Receipt(s, "demo", events.OriginAPI, at, "")
 	if r.ImageID != events.ImageID("demo", sha256.Sum256(b)) || !r.ReceivedAt.Equal(at.Truncate(time.Millisecond)) || r.ReceivedAt.Location() != time.UTC ||
 		!r.ExpiresAt.Equal(time.Date(2026, 11, 30, 10, 0, 1, 0, time.UTC)) || r.Blob != (events.Blob{Container: "staging", Name: "incoming/x"}) {
 		t.Errorf("%+v", r)
+	}
+	longer := open(t, Config{Staging: newMemory(), Keep: 10 * 24 * time.Hour})
+	if r := longer.Receipt(s, "demo", events.OriginAPI, at, ""); !r.ExpiresAt.Equal(time.Date(2026, 12, 3, 10, 0, 1, 0, time.UTC)) {
+		t.Errorf("kept ten days it expires at %s", r.ExpiresAt)
 	}
 }
 
