@@ -7,7 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
 
 	"github.com/millrun/millrun/internal/clock"
 	"github.com/millrun/millrun/internal/events"
@@ -153,20 +156,48 @@ func TestWhatHasExpiredIsNotArchived(t *testing.T) {
 }
 
 // Azurite accepts a policy and forgets it: what is not read back is no promise.
-func TestPolicyThatIsForgottenIsFound(t *testing.T) {
+func TestPolicyThatIsNotKeptIsFound(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(http.Header){
+		"no policy": func(h http.Header) {
+			h.Del("X-Ms-Immutability-Policy-Until-Date")
+			h.Del("X-Ms-Immutability-Policy-Mode")
+		},
+		"unlocked": func(h http.Header) { h.Set("X-Ms-Immutability-Policy-Mode", "unlocked") },
+		"shorter": func(h http.Header) {
+			h.Set("X-Ms-Immutability-Policy-Until-Date", origin.Add(24*time.Hour).Format(http.TimeFormat))
+		},
+		"no version": func(h http.Header) { h.Del("X-Ms-Version-Id") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			a := r.archive()
+			lie := func(resp *http.Response) { forget(resp.Header) }
+			r.cut.answer.Store(&lie)
+			var broken *PromiseError
+			if _, err := a.Put(ctx, r.object("bytes")); !errors.As(err, &broken) || !IsFinal(err) {
+				t.Fatalf("got %v", err)
+			}
+		})
+	}
+}
+
+// An overwrite that looks like ours in everything is still the later one.
+func TestOldestProtectedVersionIsOurs(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	a := r.archive()
-	s := r.put(a, r.object("kept"))
-	s.ExpiresAt = s.ExpiresAt.Add(time.Hour) // as if more had been asked for than was kept
-	var broken *PromiseError
-	if err := a.confirm(ctx, s); !errors.As(err, &broken) || !IsFinal(err) {
-		t.Fatalf("got %v", err)
-	}
-	plain := &Archive{cfg: ArchiveConfig{Container: "plain", Clock: r.clock}, account: r.account, c: r.account.container("plain")}
-	r.overwrite("plain", "raw/x", "x")
-	if err := plain.confirm(ctx, Stored{Blob: events.ArchivedBlob{Name: "raw/x"}, ExpiresAt: origin.Add(time.Hour)}); !errors.As(err, &broken) {
-		t.Fatalf("a blob without any policy: %v", err)
+	o := r.object("first")
+	s := r.put(a, o)
+	forged := r.object("forged")
+	_, err := a.c.NewBlockBlobClient(o.Name).Upload(ctx, streaming.NopCloser(forged.Body), &blockblob.UploadOptions{
+		Metadata:                     a.metadata(o, forged.SHA256),
+		ImmutabilityPolicyExpiryTime: &o.ExpiresAt, ImmutabilityPolicyMode: new(blob.ImmutabilityPolicySettingLocked),
+	})
+	ok(t, err)
+	if again := r.put(a, o); again.Blob != s.Blob || again.SHA256 != o.SHA256 {
+		t.Fatalf("got %+v, want the first version %+v", again, s)
 	}
 }
 

@@ -39,6 +39,7 @@ type cutter struct {
 	next   *http.Client
 	before atomic.Pointer[func(*http.Request) bool]
 	after  atomic.Pointer[func(*http.Request) bool]
+	answer atomic.Pointer[func(*http.Response)] // changes what the client gets to see
 }
 
 var errCut = errors.New("the test has cut the connection")
@@ -51,6 +52,9 @@ func (c *cutter) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.next.Do(r)
 	if f := c.after.Load(); err == nil && f != nil && (*f)(r) {
 		return nil, errors.Join(errCut, resp.Body.Close())
+	}
+	if f := c.answer.Load(); err == nil && f != nil {
+		(*f)(resp)
 	}
 	return resp, err
 }

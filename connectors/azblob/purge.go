@@ -64,6 +64,9 @@ func (p emptier) round(ctx context.Context, name string, entries []Entry) (int, 
 		case e.Current:
 			// Without a version id this only makes the current version a previous one, where versions are kept.
 			_, err := b.Delete(ctx, &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)})
+			if errors.Is(notFound(err), ErrNotFound) && e.Bytes == 0 {
+				err = p.dropBlocks(ctx, name) // Azurite lists blocks that nobody has committed like an empty blob
+			}
 			if err := deleted(err); err != nil {
 				return n, err
 			}

@@ -20,9 +20,12 @@ type PurgedSet struct {
 	cfg LedgerConfig
 	c   *container.Client
 
-	mu   sync.RWMutex
-	at   map[string]time.Time // by HMAC: the latest purge
-	seen map[string]bool      // files that were read
+	mu sync.RWMutex
+	at map[string]time.Time // by HMAC: the latest purge
+
+	reading sync.Mutex      // one refresh at a time
+	day     time.Time       // the newest day with a file
+	seen    map[string]bool // its files that were read
 }
 
 // NewPurgedSet returns an empty set; Refresh or Run fills it.
@@ -45,24 +48,19 @@ func (p *PurgedSet) PurgedAt(tenant, imageID string) (time.Time, bool) {
 	return at, true
 }
 
-// Refresh reads what the ledger has gained and forgets what is older than 30 days.
+// Refresh reads what the ledger has gained and forgets what is older than 30 days. It lists the days from the newest
+// that it has seen, so it costs one or two requests when nothing has happened.
 func (p *PurgedSet) Refresh(ctx context.Context) error {
 	now := p.cfg.Clock.Now().UTC()
-	var names []string
-	err := each(ctx, p.c, "", container.ListBlobsInclude{}, func(e Entry) error {
-		p.mu.RLock()
-		known := p.seen[e.Name]
-		p.mu.RUnlock()
-		if !known && e.Name >= now.Add(-remember-24*time.Hour).Format("2006/01/02") {
-			names = append(names, e.Name)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	first := now.Add(-remember).Truncate(24 * time.Hour)
+	if p.day.After(first) {
+		first = p.day
 	}
-	for _, name := range names {
-		if err := readLedger(ctx, p.c, name, func(name string, content []byte) error { return p.take(name, content) }); err != nil {
+	// A day more than today: the writer's clock may be ahead of ours.
+	for day := first; !day.After(now.Add(24 * time.Hour)); day = day.Add(24 * time.Hour) {
+		if err := p.readDay(ctx, day); err != nil {
 			return err
 		}
 	}
@@ -72,6 +70,31 @@ func (p *PurgedSet) Refresh(ctx context.Context) error {
 		if now.Sub(at) > remember {
 			delete(p.at, image)
 		}
+	}
+	return nil
+}
+
+// readDay reads the files of one day that are not known yet. The caller holds reading.
+func (p *PurgedSet) readDay(ctx context.Context, day time.Time) error {
+	var names []string
+	err := each(ctx, p.c, day.Format("2006/01/02/"), container.ListBlobsInclude{}, func(e Entry) error {
+		if !p.seen[e.Name] {
+			names = append(names, e.Name)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := readLedger(ctx, p.c, name, p.take); err != nil {
+			return err
+		}
+		if day.After(p.day) {
+			p.day = day
+			clear(p.seen)
+		}
+		p.seen[name] = true
 	}
 	return nil
 }
@@ -89,7 +112,6 @@ func (p *PurgedSet) take(name string, content []byte) error {
 			p.at[l.Image] = l.At
 		}
 	}
-	p.seen[name] = true
 	return nil
 }
 

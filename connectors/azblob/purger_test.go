@@ -84,9 +84,11 @@ func TestPurgeGoesOnAfterACrashAnywhere(t *testing.T) {
 	for cutAt := int64(1); ; cutAt++ {
 		r := newRig(t)
 		a, p := r.archive(), r.purger(nil)
-		fillArchive(r, a)
+		o := fillArchive(r, a)
+		r.clock.Advance(time.Hour)
+		r.overwrite("archive", o.Name, "later than the image's receipt") // alone, it would not be due yet
 		r.pass(p)
-		r.clock.Advance(week)
+		r.clock.Advance(week - time.Hour)
 		var n atomic.Int64
 		count := func(q *http.Request) bool {
 			write := q.Method == http.MethodDelete || q.Method == http.MethodPut
@@ -348,6 +350,36 @@ func TestPurgeOnAzuriteWhenItIsAllowed(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	if e := entriesOf(t, a.c); len(e) != 0 {
+		t.Fatalf("left: %+v", e)
+	}
+}
+
+func TestStagingSweepOnAzurite(t *testing.T) {
+	t.Parallel()
+	account, name := azurite(t)
+	ledger := real.Name(t, "ledger")
+	ok(t, account.EnsureContainer(ctx, ledger))
+	archive := real.Name(t, "archive")
+	ok(t, account.EnsureContainer(ctx, archive))
+	c := clock.NewManual(origin)
+	a, err := OpenArchive(ctx, account, ArchiveConfig{Container: archive, Clock: c, AllowMutable: true})
+	ok(t, err)
+	l, err := OpenLedger(ctx, account, LedgerConfig{Container: ledger, Key: hmacKey, Clock: c})
+	ok(t, err)
+	s := NewStaging(account, StagingConfig{Container: name, Clock: c})
+	ok(t, s.Put(ctx, events.StagingName(origin, "whole"), "image/png", strings.NewReader("staged"), -1))
+	_, err = s.c.NewBlockBlobClient(events.StagingName(origin, "begun")).StageBlock(ctx, "AAAA", streaming.NopCloser(strings.NewReader("x")), nil)
+	ok(t, err)
+	p, err := NewPurger(PurgerConfig{Account: account, Archive: a, Staging: s, Ledger: l, Clock: c})
+	ok(t, err)
+	(&rig{t: t}).pass(p)
+	if e := entriesOf(t, s.c); len(e) != 2 {
+		t.Fatalf("%d entries before they are due", len(e))
+	}
+	// Azurite dates blobs by the machine's clock, which the blocks' end is counted from.
+	c.Advance(time.Until(origin).Abs() + 2*week)
+	(&rig{t: t}).pass(p)
+	if e := entriesOf(t, s.c); len(e) != 0 {
 		t.Fatalf("left: %+v", e)
 	}
 }

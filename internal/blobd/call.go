@@ -60,7 +60,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} else {
 			s.cfg.Log.Debug("blob request refused", "op", c.opName(), "status", e.status, "code", string(e.code))
 		}
+		c.drain()
 		writeError(w, r.Method, e)
+	}
+}
+
+// drain reads what is left of a refused request's body: a client that is still sending when the connection closes sees
+// a broken pipe instead of the answer, and tries again. Whom we do not know, who asked for leave to send, and who sends
+// more than is ever accepted gets no such patience.
+func (c *call) drain() {
+	known := c.auth.all || c.auth.perms != ""
+	if known && c.header("Expect") == "" && c.r.ContentLength <= c.s.cfg.MaxBlobBytes {
+		_, _ = io.Copy(io.Discard, c.r.Body)
 	}
 }
 

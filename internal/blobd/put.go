@@ -59,17 +59,33 @@ func (c *call) receive(limit int64) (*upload, error) {
 // fill copies the body into f, which it closes.
 func (c *call) fill(f *os.File, tmp string) (*upload, error) {
 	sum, crc := newMD5(), crc64.New(crcTable)
-	n, err := io.Copy(io.MultiWriter(f, sum, crc), io.LimitReader(c.r.Body, c.r.ContentLength))
-	if err == nil && n != c.r.ContentLength {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
+	body := &bodyReader{r: io.LimitReader(c.r.Body, c.r.ContentLength)}
+	n, err := io.Copy(io.MultiWriter(f, sum, crc), body)
+	switch {
+	case body.err != nil || (err == nil && n != c.r.ContentLength):
 		return nil, errors.Join(badRequest(codeInvalidInput, "The request body ended before its declared length."), f.Close())
+	case err != nil:
+		return nil, errors.Join(fmt.Errorf("blobd: %w", err), f.Close())
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return nil, fmt.Errorf("blobd: %w", err)
 	}
 	return &upload{tmp: tmp, size: n, md5: sum.Sum(nil), crc: binary.LittleEndian.AppendUint64(nil, crc.Sum64())}, nil
+}
+
+// bodyReader remembers the client's failure, to tell it from the disk's.
+type bodyReader struct {
+	r   io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (b *bodyReader) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
 }
 
 // putBlob is Put Blob for block blobs.

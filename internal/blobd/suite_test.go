@@ -45,6 +45,7 @@ var suiteTests = map[string]func(suite){
 	"ranges":                 suiteRanges,
 	"conditions on writes":   suiteWriteConditions,
 	"conditions on reads":    suiteReadConditions,
+	"refused large body":     suiteRefusalOfLargeBody,
 	"metadata":               suiteMetadata,
 	"properties":             suiteProperties,
 	"content md5":            suiteMD5,
@@ -287,6 +288,19 @@ func suiteWriteConditions(s suite) {
 	wantError(t, err, 412, "ConditionNotMet")
 	current := must(b.GetProperties(ctx, nil))(t).ETag
 	must(b.Upload(ctx, body("third"), &blockblob.UploadOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfMatch: current})}))(t)
+}
+
+// A refusal must reach a client that is still sending: it is told by the first answer, not by a broken pipe.
+func suiteRefusalOfLargeBody(s suite) {
+	t := s.t
+	c := s.container()
+	large := strings.Repeat("x", 6<<20)
+	once := &blockblob.UploadOptions{AccessConditions: modified(blob.ModifiedAccessConditions{IfNoneMatch: etagAny()})}
+	must(c.NewBlockBlobClient("x").Upload(ctx, body(large), once))(t)
+	for range 10 {
+		_, err := c.NewBlockBlobClient("x").Upload(ctx, body(large), once)
+		wantError(t, err, 409, "BlobAlreadyExists")
+	}
 }
 
 func suiteReadConditions(s suite) {
