@@ -41,8 +41,8 @@ func New(log *slog.Logger, waited func()) *Patience {
 	return p
 }
 
-// Run runs a role: when ctx ends, waits end at once and calls after grace. An end by ErrStopping while ctx has ended is a
-// clean one.
+// Run runs a role: when ctx ends, waits end at once and calls after grace. Once ctx has
+// ended, an end by ErrStopping or by ctx's own end is a clean one: what was not committed comes again.
 func (p *Patience) Run(ctx context.Context, grace time.Duration, role func(context.Context) error) error {
 	defer p.end(ErrStopping)
 	defer p.stop(ErrStopping)
@@ -58,7 +58,7 @@ func (p *Patience) Run(ctx context.Context, grace time.Duration, role func(conte
 	})
 	defer unhook()
 	err := role(ctx)
-	if ctx.Err() != nil && errors.Is(err, ErrStopping) {
+	if ctx.Err() != nil && (errors.Is(err, ErrStopping) || errors.Is(err, ctx.Err())) {
 		return nil
 	}
 	return err

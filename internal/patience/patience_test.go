@@ -3,6 +3,7 @@ package patience
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -91,6 +92,9 @@ func TestFailureOfTheRoleIsNotHidden(t *testing.T) {
 		t.Errorf("while it runs: %v", err)
 	}
 	cancel()
+	if err := quiet(func() {}).Run(ctx, 0, func(ctx context.Context) error { return fmt.Errorf("commit: %w", ctx.Err()) }); err != nil {
+		t.Errorf("the end itself is taken for a failure: %v", err)
+	}
 	if err := quiet(func() {}).Run(ctx, 0, func(context.Context) error { return errNo }); !errors.Is(err, errNo) {
 		t.Errorf("while it stops: %v", err)
 	}

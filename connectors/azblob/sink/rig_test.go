@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -33,6 +34,7 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // door is an Archive that can be away.
 type door struct {
 	*azblob.Archive
+
 	away  atomic.Bool
 	asked atomic.Int64
 }
@@ -54,6 +56,7 @@ type rig struct {
 	codec   *events.Codec
 	clock   *clock.Manual
 	staging *azblob.Staging
+	blobs   *container.Client // staging's container
 	archive *door
 
 	mu   sync.Mutex
@@ -101,6 +104,9 @@ func (r *rig) openBlobs() {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(account.Close)
+	if r.blobs, err = container.NewClientFromConnectionString(s.ConnectionString(addr), "staging", nil); err != nil {
+		r.t.Fatal(err)
+	}
 	r.staging = azblob.NewStaging(account, azblob.StagingConfig{Container: "staging", Clock: r.clock})
 	a, err := azblob.OpenArchive(r.t.Context(), account, azblob.ArchiveConfig{Container: "archive", Clock: r.clock})
 	if err != nil {
@@ -272,6 +278,19 @@ func (r *rig) staged(b events.Blob) bool {
 		r.t.Fatal(err)
 	}
 	return err == nil
+}
+
+// stagingCount is how many blobs staging holds.
+func (r *rig) stagingCount() (n int) {
+	r.t.Helper()
+	for pages := r.blobs.NewListBlobsFlatPager(nil); pages.More(); {
+		page, err := pages.NextPage(r.t.Context())
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		n += len(page.Segment.BlobItems)
+	}
+	return n
 }
 
 func (r *rig) forget(group string) {
