@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
@@ -84,9 +83,9 @@ func (r *rig) openBlobs() {
 	}
 	transport := &http.Transport{}
 	r.t.Cleanup(transport.CloseIdleConnections)
-	c, err := service.NewClientFromConnectionString(s.ConnectionString(addr), &service.ClientOptions{ClientOptions: azcore.ClientOptions{
+	c, err := service.NewClientFromConnectionString(s.ConnectionString(addr), &service.ClientOptions{
 		Transport: door{r, transport}, Retry: policy.RetryOptions{MaxRetries: -1},
-	}})
+	})
 	if err != nil {
 		r.t.Fatal(err)
 	}

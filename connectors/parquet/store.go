@@ -95,7 +95,7 @@ func (b blobs) read(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parquet: read %s: %w", name, err)
 	}
-	defer r.Body.Close()
+	defer func() { _ = r.Body.Close() }() // only read from
 	content, err := io.ReadAll(io.LimitReader(r.Body, fileLimit))
 	if err != nil {
 		return nil, fmt.Errorf("parquet: read %s: %w", name, err)

@@ -100,7 +100,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.ConsumerGroup(w.c.Group), kgo.ConsumeTopics(events.TopicImageStatus),
 		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.RequireStableFetchOffsets(), kgo.FetchMaxBytes(8 << 20),
+		kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(), kgo.FetchMaxBytes(8 << 20),
 		kgo.OnPartitionsRevoked(w.forget), kgo.OnPartitionsLost(w.forget),
 	}, w.c.Kafka...)...)
 	if err != nil {

@@ -259,7 +259,7 @@ func TestTraceReplacesNonsense(t *testing.T) {
 			t.Errorf("Trace(%q) = %q", bad, got)
 		}
 	}
-	if NewTrace() == NewTrace() {
+	if a, b := NewTrace(), NewTrace(); a == b {
 		t.Error("two traces are equal")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 )
 
@@ -27,33 +28,45 @@ const (
 type Patience struct {
 	log      *slog.Logger
 	waited   func()
-	stopping context.Context // the role ends: nothing is waited for any more
-	stop     context.CancelCauseFunc
-	life     context.Context // the role's grace is over: calls are given up
-	end      context.CancelCauseFunc
+	stopping chan struct{} // closed when the role ends: nothing is waited for any more
+	gone     chan struct{} // closed when its grace is over: calls are given up
+	stop     func()        // closes stopping, once
+	end      func()        // closes gone, once, and ends all scopes
+
+	mu     sync.Mutex
+	scopes map[*context.CancelCauseFunc]struct{}
 }
 
 // New returns a Patience that says on log what it waits for, and calls waited for every pause.
 func New(log *slog.Logger, waited func()) *Patience {
-	p := &Patience{log: log, waited: waited}
-	p.stopping, p.stop = context.WithCancelCause(context.Background())
-	p.life, p.end = context.WithCancelCause(context.Background())
+	p := &Patience{log: log, waited: waited, stopping: make(chan struct{}), gone: make(chan struct{}), scopes: map[*context.CancelCauseFunc]struct{}{}}
+	p.stop = sync.OnceFunc(func() { close(p.stopping) })
+	p.end = sync.OnceFunc(p.endScopes)
 	return p
+}
+
+func (p *Patience) endScopes() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.gone)
+	for cancel := range p.scopes {
+		(*cancel)(ErrStopping)
+	}
 }
 
 // Run runs a role: when ctx ends, waits end at once and calls after grace. Once ctx has
 // ended, an end by ErrStopping or by ctx's own end is a clean one: what was not committed comes again.
 func (p *Patience) Run(ctx context.Context, grace time.Duration, role func(context.Context) error) error {
-	defer p.end(ErrStopping)
-	defer p.stop(ErrStopping)
+	defer p.end()
+	defer p.stop()
 	unhook := context.AfterFunc(ctx, func() {
-		p.stop(ErrStopping)
+		p.stop()
 		t := time.NewTimer(grace)
 		defer t.Stop()
 		select {
 		case <-t.C:
-			p.end(ErrStopping)
-		case <-p.life.Done():
+			p.end()
+		case <-p.gone:
 		}
 	})
 	defer unhook()
@@ -67,9 +80,18 @@ func (p *Patience) Run(ctx context.Context, grace time.Duration, role func(conte
 // Scope is ctx for calls to the outside: it also ends with the role's grace. The caller must call the function.
 func (p *Patience) Scope(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	unhook := context.AfterFunc(p.life, func() { cancel(ErrStopping) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.gone:
+		cancel(ErrStopping)
+	default:
+		p.scopes[&cancel] = struct{}{}
+	}
 	return ctx, func() {
-		unhook()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.scopes, &cancel)
 		cancel(context.Canceled)
 	}
 }
@@ -118,7 +140,7 @@ func (p *Patience) sleep(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-p.stopping.Done():
+	case <-p.stopping:
 		return ErrStopping
 	}
 }

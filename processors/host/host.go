@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"sync"
 	"time"
 
 	"github.com/millrun/millrun/internal/events"
@@ -33,7 +34,7 @@ type Step struct {
 	MaxMemory int64         // bytes of data a process may hold; Linux only. Default: 1 GiB; -1 for no bound.
 }
 
-// Why a call failed, for errors.Is; a step's own verdict is a *step.Refusal.
+// Why a call failed, for errors.Is; a step's own verdict is a *step.RefusalError.
 var (
 	ErrTimeout  = errors.New("took too long and was killed")
 	ErrCrashed  = errors.New("died")
@@ -45,7 +46,7 @@ var (
 type Error struct {
 	Step     string // name@version
 	Attempts int    // how often the image was handed over
-	Err      error  // a sentinel of this package or a *step.Refusal
+	Err      error  // a sentinel of this package or a *step.RefusalError
 }
 
 // Error names the step and the cause.
@@ -66,8 +67,8 @@ type Host struct {
 	step  Step
 	log   *slog.Logger
 	idle  chan *process // as many as Processes; one in use is absent
-	close context.CancelFunc
-	done  context.Context // ends with Close
+	close func()        // closes done, once
+	done  chan struct{} // closed by Close
 }
 
 // New checks a step and returns its Host. A program is started when it is first needed.
@@ -96,8 +97,8 @@ func New(s Step, log *slog.Logger) (*Host, error) {
 	if log == nil {
 		log = slog.Default()
 	}
-	h := &Host{step: s, log: log.With("step", s.Name+"@"+s.Version), idle: make(chan *process, s.Processes)}
-	h.done, h.close = context.WithCancel(context.Background())
+	h := &Host{step: s, log: log.With("step", s.Name+"@"+s.Version), idle: make(chan *process, s.Processes), done: make(chan struct{})}
+	h.close = sync.OnceFunc(func() { close(h.done) })
 	for range s.Processes {
 		h.idle <- &process{step: s, log: h.log}
 	}
@@ -136,13 +137,15 @@ func (h *Host) Call(ctx context.Context, q step.Request, image []byte) ([]step.O
 
 // take waits for a process that is not in use.
 func (h *Host) take(ctx context.Context) (*process, error) {
-	if h.done.Err() != nil {
+	select {
+	case <-h.done: // looked at first: a process may be idle too
 		return nil, &Error{Step: h.step.Name, Err: ErrClosed}
+	default:
 	}
 	select {
 	case p := <-h.idle:
 		return p, nil
-	case <-h.done.Done():
+	case <-h.done:
 		return nil, &Error{Step: h.step.Name, Err: ErrClosed}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("host: step %s: %w", h.step.Name, context.Cause(ctx))

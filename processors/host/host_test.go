@@ -48,7 +48,7 @@ func behave(q step.Request, b []byte) ([]step.Output, error) {
 	case "hang":
 		<-time.After(time.Hour)
 	case "refuse":
-		return nil, &step.Refusal{Code: "too_dark", Message: "nothing to see"}
+		return nil, &step.RefusalError{Code: "too_dark", Message: "nothing to see"}
 	case "shout":
 		for range 1000 {
 			fmt.Fprintln(os.Stderr, strings.Repeat("a", 5000)+"\x1b[31m")
@@ -192,7 +192,7 @@ func TestRefusalIsNotTriedAgainAndKeepsTheProcess(t *testing.T) {
 	}
 	_, err = say(t, h, "refuse")
 	var e *Error
-	var no *step.Refusal
+	var no *step.RefusalError
 	if !errors.As(err, &e) || e.Attempts != 1 || !errors.As(err, &no) || no.Code != "too_dark" {
 		t.Fatal(err)
 	}

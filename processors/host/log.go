@@ -21,7 +21,7 @@ const (
 // copyLog copies a step's standard error to the log until it ends, then closes r and done.
 func copyLog(log *slog.Logger, r *os.File, done chan<- struct{}) {
 	defer close(done)
-	defer r.Close()
+	defer func() { _ = r.Close() }() // only read from
 	lines := bufio.NewReaderSize(r, lineLimit)
 	minute, said, dropped := time.Now(), 0, 0
 	for {

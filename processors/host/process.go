@@ -46,7 +46,7 @@ type process struct {
 	pause  time.Duration // before the next start
 }
 
-// call hands over one image. After any error but a Refusal the program is gone.
+// call hands over one image. After any error but a RefusalError the program is gone.
 func (p *process) call(ctx context.Context, q step.Request, image []byte) ([]step.Output, error) {
 	if err := p.ensure(ctx); err != nil {
 		return nil, err
@@ -54,7 +54,7 @@ func (p *process) call(ctx context.Context, q step.Request, image []byte) ([]ste
 	p.nextID++
 	q.ID = p.nextID
 	out, err := p.exchange(ctx, q, image)
-	var no *step.Refusal
+	var no *step.RefusalError
 	if err != nil && !errors.As(err, &no) {
 		p.kill()
 		p.pause = min(max(2*p.pause, firstPause), lastPause)
@@ -243,9 +243,7 @@ func (p *process) kill() {
 		return
 	}
 	killGroup(p.run.PID())
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = p.run.Stop(ctx, syscall.SIGKILL) // gone is all that is asked
+	<-p.run.Done()
 	p.forget()
 }
 

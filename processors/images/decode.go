@@ -53,6 +53,7 @@ func NewDecoder(c DecoderConfig) *Decoder {
 // be used afterwards.
 type Decoded struct {
 	Info
+
 	Frames int         // 1 but for an animated GIF
 	Pixels image.Image // of the first frame
 

@@ -26,15 +26,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // photographs are those of Go's own tests and of golang.org/x/image, in the toolchain and the module cache.
-func photographs(t testing.TB) map[string][]byte {
-	t.Helper()
+func photographs(tb testing.TB) map[string][]byte {
+	tb.Helper()
 	mod, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "golang.org/x/image").Output()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	root, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out := map[string][]byte{}
 	for _, dir := range []string{
@@ -44,7 +44,7 @@ func photographs(t testing.TB) map[string][]byte {
 	} {
 		files, err := os.ReadDir(dir)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		for _, f := range files {
 			if f.IsDir() {
@@ -52,13 +52,13 @@ func photographs(t testing.TB) map[string][]byte {
 			}
 			b, err := os.ReadFile(filepath.Join(dir, f.Name()))
 			if err != nil {
-				t.Fatal(err)
+				tb.Fatal(err)
 			}
 			out[f.Name()] = b
 		}
 	}
 	if len(out) < 100 {
-		t.Fatalf("only %d pictures found", len(out))
+		tb.Fatalf("only %d pictures found", len(out))
 	}
 	return out
 }
@@ -93,11 +93,11 @@ func assemblePNG(w, h uint32, depth byte, idat []byte) []byte {
 }
 
 // lyingJPEG is a whole small JPEG whose header claims w × h.
-func lyingJPEG(t testing.TB, w, h uint16) []byte {
-	t.Helper()
+func lyingJPEG(tb testing.TB, w, h uint16) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, image.NewGray(image.Rect(0, 0, 8, 8)), nil); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out := b.Bytes()
 	sof := bytes.Index(out, []byte{0xff, 0xc0})
@@ -211,8 +211,7 @@ func TestEveryPhotographDecodesAsItsHeaderSays(t *testing.T) {
 		}
 		m, err := d.Decode(t.Context(), b)
 		if damaged[name] {
-			var e *Error
-			if !errors.As(err, &e) {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Errorf("%s: %v, want a fault of the image", name, err)
 			}
 			broken++
@@ -391,8 +390,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := d.Decode(context.Background(), b)
 		if err != nil {
-			var e *Error
-			if !errors.As(err, &e) {
+			if _, ok := errors.AsType[*Error](err); !ok {
 				t.Fatalf("%v is no fault of the image", err)
 			}
 			return

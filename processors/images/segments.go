@@ -9,13 +9,13 @@ func progressive(b []byte) bool {
 		if b[i] != 0xff {
 			return false
 		}
-		switch marker := b[i+1]; {
-		case marker == 0xff: // fill byte
+		switch b[i+1] {
+		case 0xff: // fill byte
 			i++
 			continue
-		case marker == 0xc2:
+		case 0xc2:
 			return true
-		case marker == 0xda || marker == 0xd9: // scan, end
+		case 0xda, 0xd9: // scan, end
 			return false
 		}
 		i += 2 + int(b[i+2])<<8 + int(b[i+3])

@@ -15,6 +15,7 @@ import (
 // receive decides about receipts and works on images. One per task; the store it shares with settle.
 type receive struct {
 	*pipeline
+
 	ctx    *stream.ProcessorContext[string, effect]
 	images state.KeyValueStore[string, events.Image]
 	due    dues

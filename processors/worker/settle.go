@@ -14,6 +14,7 @@ import (
 // leaves an image without bytes and without a status. One per task; it writes nothing but the store.
 type settle struct {
 	*pipeline
+
 	images state.KeyValueStore[string, events.Image]
 }
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"fmt"
 	"image/jpeg"
 	"slices"
 	"strings"
@@ -136,7 +137,7 @@ func TestOurFaultIsADeadLetterWithItsBytesIntactAndARedriveMendsIt(t *testing.T)
 	r.staging.set(func() { r.staging.blobs[raw.Blob.Name] = b })
 	r.produce(events.TopicRawImages, raw.ImageID, letter.Value)
 	eventually(t, "the redrive is processed", func() bool { return len(r.processed(raw.ImageID)) == 1 })
-	if p := r.processed(raw.ImageID)[0]; p.Attempt != 2 || p.Source != "raw-images/"+string(rune('0'+source.Partition))+"/"+string(rune('0'+source.Offset)) {
+	if p := r.processed(raw.ImageID)[0]; p.Attempt != 2 || p.Source != fmt.Sprintf("raw-images/%d/%d", source.Partition, source.Offset) {
 		t.Errorf("attempt %d of %s", p.Attempt, p.Source)
 	}
 	eventually(t, "the view is mended", func() bool {

@@ -33,9 +33,9 @@ type Request struct {
 
 // Response is the header of a response; the body is the derivatives' bytes one after the other.
 type Response struct {
-	ID          uint64       `json:"id"`
-	Derivatives []Derivative `json:"derivatives,omitempty"`
-	Error       *Refusal     `json:"error,omitempty"`
+	ID          uint64        `json:"id"`
+	Derivatives []Derivative  `json:"derivatives,omitempty"`
+	Error       *RefusalError `json:"error,omitempty"`
 }
 
 // Derivative announces one derivative.
@@ -47,15 +47,15 @@ type Derivative struct {
 	Height      int    `json:"height,omitempty"`
 }
 
-// Refusal is a step's verdict that it can do nothing with an image. The image becomes a dead letter of the step, and
+// RefusalError is a step's verdict that it can do nothing with an image. The image becomes a dead letter of the step, and
 // goes on without it. Trying again would not help, so it is not done.
-type Refusal struct {
+type RefusalError struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 }
 
 // Error is the verdict in words.
-func (r *Refusal) Error() string { return r.Code + ": " + r.Message }
+func (r *RefusalError) Error() string { return r.Code + ": " + r.Message }
 
 // Output is a derivative with its bytes.
 type Output struct {
@@ -65,7 +65,7 @@ type Output struct {
 	Bytes         []byte
 }
 
-// Serve answers requests from os.Stdin on os.Stdout until the input ends. f's error is told to the worker as a Refusal.
+// Serve answers requests from os.Stdin on os.Stdout until the input ends. f's error is told to the worker as a RefusalError.
 // While Serve runs, os.Stdout belongs to it; prints go to os.Stderr.
 func Serve(f func(Request, []byte) ([]Output, error)) error {
 	return serve(os.Stdin, os.Stdout, f)
@@ -94,7 +94,7 @@ func answer(w *bufio.Writer, id uint64, outputs []Output, failure error) error {
 	var body [][]byte
 	if failure != nil {
 		if !errors.As(failure, &a.Error) {
-			a.Error = &Refusal{Code: "failed", Message: failure.Error()}
+			a.Error = &RefusalError{Code: "failed", Message: failure.Error()}
 		}
 		outputs = nil
 	}

@@ -22,7 +22,7 @@ func TestServeAnswersUntilTheInputEnds(t *testing.T) {
 		case 0:
 			return []Output{{Name: "x", ContentType: "text/plain", Bytes: image}, {Name: "y", ContentType: "text/plain", Bytes: []byte("!")}}, nil
 		case 1:
-			return []Output{{Name: "x"}}, &Refusal{Code: "too_dark", Message: "m"}
+			return []Output{{Name: "x"}}, &RefusalError{Code: "too_dark", Message: "m"}
 		default:
 			return nil, errors.New("no luck")
 		}
