@@ -3,6 +3,7 @@ package sink
 import (
 	"crypto/sha256"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/internal/clock"
 	"github.com/millrun/millrun/internal/events"
+	"github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/processors/images"
 	"github.com/millrun/millrun/processors/worker"
 )
@@ -79,7 +85,7 @@ func (r *rig) receive(b []byte) events.RawImage {
 
 func (r *rig) runWorker() (stop func()) {
 	r.t.Helper()
-	w, err := worker.New(worker.Config{Kafka: r.kafka, Codec: r.codec, Staging: r.staging, Clock: r.clock, Stamp: r.clock, Threads: 2,
+	w, err := worker.New(worker.Config{Kafka: r.kafka, Codec: r.codec, Staging: r.staging, Clock: r.clock, Stamp: r.stamp, Threads: 2,
 		CommitInterval: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		r.t.Fatal(err)
@@ -156,4 +162,59 @@ func TestPhotographsReachTheArchiveOnceWhateverIsRepeated(t *testing.T) {
 		}
 	}
 	eventually(t, "staging is empty", func() bool { return r.stagingCount() == 0 })
+}
+
+// The same on Apache Kafka: what the embedded one lets pass, such as a topic's configuration, it checks.
+func TestPhotographsOnApacheKafka(t *testing.T) {
+	t.Parallel()
+	brokers := real.KafkaServer(t)
+	admin, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(admin.Close)
+	kafka := kadm.NewClient(admin)
+	if _, err := kafka.CreateTopics(t.Context(), 2, 1, nil, topics...); err != nil {
+		t.Fatal(err)
+	}
+	r := newRigOn(t, brokers, clock.NewManual(noon), clock.System{}) // nobody moves a broker's clock
+	whole, broken := photographs(t)
+	whole = whole[:12]
+	for _, b := range slices.Concat(whole, broken, whole) {
+		r.receive(b)
+	}
+	r.runWorker()
+	r.run()
+	eventually(t, "all have ended", func() bool { return len(r.ends()) == len(whole)+len(broken) })
+	counts := map[events.Status]int{}
+	for _, s := range r.ends() {
+		counts[s.Status]++
+	}
+	if counts[events.StatusArchived] != len(whole) || counts[events.StatusRejected] != len(broken) || len(r.archived()) != 3*len(whole) {
+		t.Errorf("ends %v, %d blobs in the archive", counts, len(r.archived()))
+	}
+	checkChangelog(t, kafka)
+	r.clock.Advance(events.Retention + time.Second)
+	eventually(t, "each life has its tombstone", func() bool {
+		alive := map[string]bool{}
+		for _, rec := range r.records(events.TopicImagesChangelog) {
+			alive[string(rec.Key)] = rec.Value != nil
+		}
+		return len(alive) == len(whole)+len(broken)+1 && !slices.Contains(slices.Collect(maps.Values(alive)), true) // 1: the marker
+	})
+}
+
+// checkChangelog makes sure that what a tombstone deletes is gone from the broker within hours.
+func checkChangelog(t *testing.T, kafka *kadm.Client) {
+	t.Helper()
+	configs, err := kafka.DescribeTopicConfigs(t.Context(), events.TopicImagesChangelog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range configs[0].Configs {
+		want := map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": "3600000", "delete.retention.ms": "3600000", "segment.ms": "3600000"}[c.Key]
+		if want != "" && c.MaybeValue() != want {
+			t.Errorf("%s of the changelog is %s, want %s", c.Key, c.MaybeValue(), want)
+		}
+	}
 }

@@ -55,6 +55,7 @@ type rig struct {
 	client  *kgo.Client
 	codec   *events.Codec
 	clock   *clock.Manual
+	stamp   clock.Clock // of records
 	staging *azblob.Staging
 	blobs   *container.Client // staging's container
 	archive *door
@@ -63,22 +64,31 @@ type rig struct {
 	seen map[string][]*kgo.Record
 }
 
+// topics are those that the two roles read and write.
+var topics = []string{events.TopicRawImages, events.DLQ(events.TopicRawImages), events.TopicImageStatus,
+	events.TopicProcessedImages, events.DLQ(events.TopicProcessedImages)}
+
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: clock.NewManual(noon), seen: map[string][]*kgo.Record{}}
-	topics := []string{events.TopicRawImages, events.DLQ(events.TopicRawImages), events.TopicImageStatus,
-		events.TopicProcessedImages, events.DLQ(events.TopicProcessedImages)}
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	r.kafka = []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...)}
+	manual := clock.NewManual(noon)
+	return newRigOn(t, cluster.ListenAddrs(), manual, manual)
+}
+
+// newRigOn is a rig on brokers that have the topics. Their own clock must be near stamp's.
+func newRigOn(t *testing.T, brokers []string, now *clock.Manual, stamp clock.Clock) *rig {
+	t.Helper()
+	r := &rig{t: t, clock: now, stamp: stamp, kafka: []kgo.Opt{kgo.SeedBrokers(brokers...)}, seen: map[string][]*kgo.Record{}}
+	var err error
 	if r.codec, err = events.NewCodec(""); err != nil {
 		t.Fatal(err)
 	}
 	r.openBlobs()
-	r.consume(topics)
+	r.consume(append([]string{events.TopicImagesChangelog}, topics...))
 	return r
 }
 
@@ -117,7 +127,8 @@ func (r *rig) openBlobs() {
 
 func (r *rig) consume(topics []string) {
 	r.t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.ConsumeTopics(topics...), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart())}, r.kafka...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.ConsumeTopics(topics...), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()),
+		kgo.MetadataMinAge(50 * time.Millisecond), kgo.MetadataMaxAge(200 * time.Millisecond)}, r.kafka...)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -167,7 +178,7 @@ func (r *rig) start(w role) (stop func()) {
 
 func (r *rig) run() (stop func()) {
 	r.t.Helper()
-	s, err := New(Config{Kafka: r.kafka, Codec: r.codec, Staging: r.staging, Archive: r.archive, Clock: r.clock, Stamp: r.clock,
+	s, err := New(Config{Kafka: r.kafka, Codec: r.codec, Staging: r.staging, Archive: r.archive, Clock: r.clock, Stamp: r.stamp,
 		Threads: 1, CommitInterval: 100 * time.Millisecond, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		r.t.Fatal(err)
@@ -210,7 +221,7 @@ func (r *rig) send(p events.ProcessedImage) {
 
 func (r *rig) produce(topic, key string, value []byte) {
 	r.t.Helper()
-	rec := &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Timestamp: r.clock.Now()}
+	rec := &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Timestamp: r.stamp.Now()}
 	if err := r.client.ProduceSync(r.t.Context(), rec).FirstErr(); err != nil {
 		r.t.Fatal(err)
 	}
