@@ -1,6 +1,9 @@
 package kafkad
 
 import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -8,6 +11,7 @@ import (
 // guard puts ourselves before some of kfake's request handlers. While such a function runs, kfake handles no other
 // request, so what it does cannot be seen half done. It may ask the cluster; it must not send requests.
 func (s *Server) guard() {
+	s.cluster.ControlKey(int16(kmsg.Produce), s.beforeProduce)
 	s.cluster.ControlKey(int16(kmsg.Fetch), s.beforeFetch)
 	s.cluster.ControlKey(int16(kmsg.DeleteRecords), s.beforeDeleteRecords)
 	s.cluster.ControlKey(int16(kmsg.OffsetForLeaderEpoch), s.answerLeaderEpoch)
@@ -16,6 +20,45 @@ func (s *Server) guard() {
 	s.cluster.ControlKey(int16(kmsg.AlterConfigs), s.whileSwapped)
 	s.cluster.ControlKey(int16(kmsg.IncrementalAlterConfigs), s.whileSwapped)
 	s.cluster.ControlKey(int16(kmsg.DescribeClientQuotas), s.duringStop)
+}
+
+// ahead is Kafka's default of message.timestamp.after.max.ms since version 4.0 (KIP-937).
+const ahead = time.Hour
+
+// beforeProduce refuses batches from the future, as Kafka does and kfake does not: one of them would keep everything
+// behind it from expiring, for as long as its writer likes. The machine's own time is never the future.
+func (s *Server) beforeProduce(req kmsg.Request) (kmsg.Response, error, bool) {
+	r, ok := req.(*kmsg.ProduceRequest)
+	if !ok || r.Acks == 0 {
+		return nil, nil, false
+	}
+	latest := max(s.config.Clock.Now().UnixMilli(), time.Now().UnixMilli()) + ahead.Milliseconds()
+	refused := false
+	for _, t := range r.Topics {
+		for _, p := range t.Partitions {
+			refused = refused || youngest(p.Records) > latest
+		}
+	}
+	if !refused {
+		return nil, nil, false
+	}
+	s.cluster.KeepControl()
+	resp := r.ResponseKind().(*kmsg.ProduceResponse)
+	for _, t := range r.Topics {
+		rt := kmsg.NewProduceResponseTopic()
+		rt.Topic, rt.TopicID = t.Topic, t.TopicID
+		for _, p := range t.Partitions {
+			rp := kmsg.NewProduceResponseTopicPartition()
+			rp.Partition, rp.BaseOffset = p.Partition, -1
+			rp.ErrorCode = kerr.NotLeaderForPartition.Code // nothing is wrong with it: it is sent again
+			if youngest(p.Records) > latest {
+				rp.ErrorCode = kerr.InvalidTimestamp.Code
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		resp.Topics = append(resp.Topics, rt)
+	}
+	return resp, nil, true
 }
 
 // whileSwapped lets requests about configurations wait for the moment in which these are not the topics' own. The

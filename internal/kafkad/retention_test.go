@@ -1,6 +1,7 @@
 package kafkad
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -218,5 +220,24 @@ func TestUnreadableStartsAreAnError(t *testing.T) {
 	}
 	if !strings.Contains(err.Error(), "starts.json") {
 		t.Fatalf("error %v does not name the file", err)
+	}
+}
+
+func TestRecordFromTheFutureIsRefusedAlone(t *testing.T) {
+	t.Parallel()
+	w := start(t, "")
+	w.clock.Advance(48 * time.Hour)
+	w.topic(t, "a")
+	w.topic(t, "b")
+	good := &kgo.Record{Topic: "a", Value: []byte("v"), Timestamp: w.clock.Now().Add(59 * time.Minute)}
+	bad := &kgo.Record{Topic: "b", Value: []byte("v"), Timestamp: w.clock.Now().Add(61 * time.Minute)}
+	for _, r := range w.cl.ProduceSync(t.Context(), good, bad) {
+		if refused := errors.Is(r.Err, kerr.InvalidTimestamp); refused != (r.Record == bad) || !refused && r.Err != nil {
+			t.Errorf("record of %s: %v", r.Record.Topic, r.Err)
+		}
+	}
+	putAt(t, w.cl, w.clock.Now(), "b", "k", "the next one")
+	if _, end := bounds(t, w.adm, "b"); end != 1 {
+		t.Errorf("b ends at %d, want the one good record", end)
 	}
 }

@@ -29,11 +29,20 @@ const (
 	batchCRCFrom      = 21
 	batchAttributesAt = 21
 	batchLastDeltaAt  = 23
+	batchMaxTimeAt    = 35
 	batchRecordsAt    = 61
 	batchControlBit   = 0x20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// youngest is the highest timestamp of a batch, in milliseconds; 0 for what is no batch.
+func youngest(batch []byte) int64 {
+	if len(batch) < batchRecordsAt {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(batch[batchMaxTimeAt:]))
+}
 
 func partitionDir(data, topic string, partition int32) string {
 	return filepath.Join(data, "partitions", fmt.Sprintf("%s-%d", url.PathEscape(topic), partition))
