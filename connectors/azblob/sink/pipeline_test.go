@@ -17,7 +17,7 @@ import (
 
 	"github.com/millrun/millrun/internal/clock"
 	"github.com/millrun/millrun/internal/events"
-	"github.com/millrun/millrun/internal/real"
+	parts "github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/processors/images"
 	"github.com/millrun/millrun/processors/worker"
 )
@@ -167,7 +167,7 @@ func TestPhotographsReachTheArchiveOnceWhateverIsRepeated(t *testing.T) {
 // The same on Apache Kafka: what the embedded one lets pass, such as a topic's configuration, it checks.
 func TestPhotographsOnApacheKafka(t *testing.T) {
 	t.Parallel()
-	brokers := real.KafkaServer(t)
+	brokers := parts.KafkaServer(t)
 	admin, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
 	if err != nil {
 		t.Fatal(err)
