@@ -2,6 +2,7 @@ package real
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -71,6 +72,53 @@ func TestKafkaTakesAndGivesRecords(t *testing.T) {
 	if err != nil || len(segments) == 0 {
 		t.Fatalf("no segment of the topic in the log folder: %v", err)
 	}
+}
+
+func TestKafkaForgetsWithinSeconds(t *testing.T) {
+	t.Parallel()
+	brokers := Kafka(t)
+	topic, marker := Name(t, "forgets"), Name(t, "marker")
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	configs := map[string]*string{"retention.ms": new("4000"), "segment.ms": new("1000")}
+	if _, err := kadm.NewClient(cl).CreateTopic(t.Context(), 1, 1, configs, topic); err != nil {
+		t.Fatal(err)
+	}
+	if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte(marker)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	files := filepath.Join(KafkaLogDir(t), topic+"-0", "*")
+	if !anyHolds(t, files, marker) {
+		t.Fatal("the record is in no file of the log folder")
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(time.Minute)
+	for anyHolds(t, files, marker) {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("the record is still in the log folder")
+		}
+	}
+}
+
+// anyHolds says whether one of the files holds the bytes; files may go meanwhile.
+func anyHolds(t *testing.T, pattern, marker string) bool {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if b, err := os.ReadFile(path); err == nil && bytes.Contains(b, []byte(marker)) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestKafkaMakesNoTopicUnasked(t *testing.T) {
