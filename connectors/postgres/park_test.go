@@ -97,3 +97,24 @@ func TestParkedEventsOutliveTheirProcess(t *testing.T) {
 		t.Errorf("applied: %s", got)
 	}
 }
+
+func TestEventWaitsBehindAParkedOneOfItsKey(t *testing.T) {
+	t.Parallel()
+	s, k := newShop(t), newKafka(t, 1)
+	item, other := uuid.New(), uuid.New()
+	now := clock.NewManual(at)
+	add := func(id uuid.UUID) *changes.ItemChange {
+		return &changes.ItemChange{Head: head(), Op: "add", ItemID: id, ItemName: id.String(), Manufacturer: "Acme", Cost: "1", WeightKg: "1"}
+	}
+	k.send(changes.ItemsChanges, &changes.ItemChange{Head: head(), Op: "remove", ItemID: item}, add(item), add(other))
+	start(t, k, s, changes.ItemsChanges, withClock(now))
+	eventually(t, other.String(), func() string { return s.text("SELECT item_id FROM shop.items") })
+	eventually(t, "true", func() string { return s.text("SELECT min(attempts) > 2 AND count(*) = 2 FROM pipeline.parked_events") })
+	now.Advance(30 * time.Second)
+	// The removal came too early and is given up; only then is the addition's turn.
+	if l := k.dead(changes.ItemsChanges, 1)[0]; header(l, "__streams.errors.offset") != "0" {
+		t.Errorf("offset %s is the dead letter", header(l, "__streams.errors.offset"))
+	}
+	eventually(t, "2", func() string { return s.text("SELECT count(*) FROM shop.items") })
+	eventually(t, "0", func() string { return s.text(parkedCount) })
+}
