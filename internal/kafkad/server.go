@@ -164,7 +164,7 @@ func (s *Server) open() error {
 	}
 	// Versions of Kafka 3.0: Fetch by topic name, AddPartitionsToTxn by client.
 	s.client, err = kgo.NewClient(kgo.SeedBrokers(s.door.Addr().String()), kgo.Dialer(s.door.dial),
-		kgo.MaxVersions(kversion.V3_0_0()), kgo.ClientID("millrun-kafkad"))
+		kgo.MaxVersions(kversion.V3_0_0()), kgo.ClientID("millrun-kafkad"), kgo.MetadataMinAge(s.config.poll))
 	if err != nil {
 		return fmt.Errorf("kafkad: %w", err)
 	}

@@ -111,7 +111,7 @@ func awaitLeaders(ctx context.Context, adm *kadm.Client, p Plan) error {
 
 // leaderless names a topic that cannot be used yet.
 func leaderless(ctx context.Context, adm *kadm.Client, p Plan, names []string) (string, error) {
-	details, err := adm.ListTopics(ctx, names...)
+	details, err := adm.ListTopics(fresh(ctx), names...)
 	if err != nil {
 		return "", fmt.Errorf("topics: list: %w", err)
 	}

@@ -152,7 +152,7 @@ func (a actual) differences(t Topic) []ConfigChange {
 
 // look is the declared topics that the cluster has.
 func look(ctx context.Context, adm *kadm.Client, s Spec) (map[string]actual, error) {
-	details, err := adm.ListTopics(ctx, s.Names()...)
+	details, err := adm.ListTopics(fresh(ctx), s.Names()...)
 	if err != nil {
 		return nil, fmt.Errorf("topics: list: %w", err)
 	}
@@ -191,3 +191,7 @@ func look(ctx context.Context, adm *kadm.Client, s Spec) (map[string]actual, err
 	}
 	return have, nil
 }
+
+// fresh makes a listing come from the brokers: kadm answers from memory for five seconds, unless it is asked for what it
+// does not keep there.
+func fresh(ctx context.Context) context.Context { return kadm.WithAuthorizedOps(ctx) }
