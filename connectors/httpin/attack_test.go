@@ -92,6 +92,53 @@ func TestAFalseContentLengthDoesNotHoldTheDoorOpen(t *testing.T) {
 	}
 }
 
+// TestAPausingBodyIsNotWaitedFor: a connection that says nothing more costs little time, whoever holds it.
+func TestAPausingBodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, func(c *Config) { c.Limits.Stall = 200 * time.Millisecond })
+	for name, key := range map[string]string{"a stranger": nobodyKey, "a caller": demoKey} {
+		c := d.dial()
+		started := time.Now()
+		if _, err := io.WriteString(c, "POST /v1/images HTTP/1.1\r\nHost: x\r\nX-API-Key: "+key+"\r\nContent-Type: image/png\r\nContent-Length: 5000\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(c)
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		answered := time.Since(started)
+		if _, err := r.ReadByte(); err == nil {
+			t.Errorf("%s: the connection goes on", name)
+		}
+		if closed := time.Since(started); answered > 2*time.Second || closed > leftover+5*time.Second {
+			t.Errorf("%s: answered after %s, closed after %s", name, answered, closed)
+		}
+	}
+}
+
+func TestAWholeBodyMayWaitForOurPartsLongerThanAPause(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, func(c *Config) { c.Limits.Stall = 100 * time.Millisecond })
+	gate := make(chan struct{})
+	d.staging.set(func() { d.staging.slow, d.staging.late = gate, true })
+	var r reply
+	var request sync.WaitGroup
+	request.Go(func() {
+		r = d.do("POST", "/v1/images", demoKey, bytes.NewReader(picture(1)), "Content-Type", "image/png")
+	})
+	gate <- struct{}{}
+	wait := time.NewTimer(500 * time.Millisecond) // several pauses
+	<-wait.C
+	close(gate)
+	request.Wait()
+	if r.status != 202 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
 func TestTenThousandPartsAreRefusedWhole(t *testing.T) {
 	t.Parallel()
 	d := openDoor(t, nil)

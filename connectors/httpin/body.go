@@ -101,12 +101,13 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, kindMalformed.because("The body ended before its declared end, or its chunks are malformed.")
 }
 
-// moveDeadline lets the connection wait for at most stall, and never beyond the end. It is moved a few times a second
+// moveDeadline lets the connection wait for at most Limits.Stall, and never beyond the end. It is moved a few times a second
 // at most: a deadline costs more than a read.
 func (b *body) moveDeadline(now time.Time) error {
 	if !now.Before(b.end) {
 		return b.tooSlow()
 	}
+	stall := b.s.cfg.Limits.Stall
 	if b.next.Sub(now) > stall-stall/20 {
 		return nil
 	}
@@ -121,7 +122,7 @@ func (b *body) moveDeadline(now time.Time) error {
 }
 
 func (b *body) tooSlow() *problem {
-	return kindTooSlow.because("A body has %s in all, and may pause for %s.", b.s.cfg.Limits.BodyTimeout, stall)
+	return kindTooSlow.because("A body has %s in all, and may pause for %s.", b.s.cfg.Limits.BodyTimeout, b.s.cfg.Limits.Stall)
 }
 
 // verify compares the whole body with its Content-Digest, reading what is left of it.

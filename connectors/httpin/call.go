@@ -14,8 +14,9 @@ import (
 	"github.com/millrun/millrun/internal/events"
 )
 
-// stall is how long either side of a connection may do nothing while a body is under way.
-const stall = 10 * time.Second
+// leftover is how long what is left of a request's body is taken after the answer: a caller that is still sending gets
+// to read the answer, one that holds the connection does not keep it.
+const leftover = 2 * time.Second
 
 // call is one request on its way through the door. One goroutine owns it.
 type call struct {
@@ -33,7 +34,7 @@ type call struct {
 func (s *Server) begin(w http.ResponseWriter, r *http.Request, rt *route) *call {
 	c := &call{
 		r: r, route: rt, started: time.Now(), id: requestID(r), trace: events.Trace(r.Header.Get("Traceparent")),
-		w: &writer{ResponseWriter: w, control: http.NewResponseController(w)},
+		w: &writer{ResponseWriter: w, control: http.NewResponseController(w), stall: s.cfg.Limits.Stall},
 	}
 	h := w.Header()
 	h.Set("X-Request-ID", c.id)
@@ -70,6 +71,9 @@ func (s *Server) handle(rt *route) http.Handler {
 			err = c.refuse(err)
 		}
 		s.end(r.Context(), c, err)
+		if r.Body != nil && r.Body != http.NoBody {
+			_ = c.w.control.SetReadDeadline(time.Now().Add(leftover)) // not supported: nothing to bound
+		}
 		if c.w.broken {
 			panic(http.ErrAbortHandler) // the headers are out and the body is not whole: the connection must say so
 		}
@@ -156,6 +160,7 @@ type writer struct {
 	status   int
 	sent     int64
 	broken   bool
+	stall    time.Duration
 	deadline time.Time
 }
 
@@ -172,8 +177,8 @@ func (w *writer) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	if now := time.Now(); w.deadline.Sub(now) < 2*stall {
-		w.deadline = now.Add(3 * stall)
+	if now := time.Now(); w.deadline.Sub(now) < 2*w.stall {
+		w.deadline = now.Add(3 * w.stall)
 		if err := w.control.SetWriteDeadline(w.deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return 0, fmt.Errorf("httpin: answer: %w", err)
 		}

@@ -59,6 +59,7 @@ type Config struct {
 type Limits struct {
 	Parts             int           // of a multipart upload. Default: 100.
 	BodyTimeout       time.Duration // for a request's body. Default: 60 s.
+	Stall             time.Duration // that either side may pause while a body is under way, and for a request's header. Default: 10 s.
 	RequestsPerMinute int           // of a tenant, whatever its keys. Default: 600.
 	BytesPerMinute    int64         // of a tenant. Default: 2 GiB.
 	ChangeBytes       int64         // of one change event. Default: 1 MiB, Kafka's own default for a message.
@@ -70,6 +71,7 @@ type Limits struct {
 func (l *Limits) setDefaults() {
 	setDefault(&l.Parts, 100)
 	setDefault(&l.BodyTimeout, time.Minute)
+	setDefault(&l.Stall, 10*time.Second)
 	setDefault(&l.RequestsPerMinute, 600)
 	setDefault(&l.BytesPerMinute, 2<<30)
 	setDefault(&l.ChangeBytes, 1<<20)

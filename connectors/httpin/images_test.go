@@ -378,3 +378,38 @@ func TestMarkersAndNonsenseInTheChangelogAreLeftOut(t *testing.T) {
 		t.Errorf("%d records told in the log, want 3:\n%s", n, d.log)
 	}
 }
+
+// TestTransactionsDoNotHoldTheViewBack: the worker may write its changelog in transactions, whose markers take offsets.
+func TestTransactionsDoNotHoldTheViewBack(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, nil)
+	cl, err := kgo.NewClient(kgo.SeedBrokers(d.kafka.ListenAddrs()...), kgo.TransactionalID("worker"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	write := func(i events.Image, end kgo.TransactionEndTry) {
+		v, err := events.MarshalImage(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.BeginTransaction(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.ProduceSync(t.Context(), &kgo.Record{Topic: events.TopicImagesChangelog, Key: []byte(i.ImageID), Value: v}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.EndTransaction(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept, dropped := d.image("demo", picture(1)), d.image("demo", picture(2))
+	write(kept, kgo.TryCommit)
+	write(dropped, kgo.TryAbort)
+	if r := d.do("GET", "/v1/images/"+kept.ImageID, demoKey, nil); r.status != 200 {
+		t.Errorf("what was committed: %d %s", r.status, r.body)
+	}
+	if r := d.do("GET", "/v1/images/"+dropped.ImageID, demoKey, nil); r.status != 404 {
+		t.Errorf("what was aborted: %d %s", r.status, r.body)
+	}
+}

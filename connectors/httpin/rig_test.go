@@ -273,6 +273,7 @@ type memStaging struct {
 	blobs   map[string][]byte
 	away    bool
 	discard bool          // bytes are read and not kept
+	late    bool          // Put waits behind the bytes, not before
 	slow    chan struct{} // when set, Put receives from it twice
 }
 
@@ -282,18 +283,14 @@ func (m *memStaging) Container() string { return "staging" }
 
 func (m *memStaging) Put(ctx context.Context, name, _ string, body io.Reader, _ int64) error {
 	m.mu.Lock()
-	away, slow, discard := m.away, m.slow, m.discard
+	away, slow, late, discard := m.away, m.slow, m.late, m.discard
 	m.mu.Unlock()
 	if away {
 		return errAway
 	}
-	if slow != nil {
-		for range 2 { // once to say that it is here, once to go on
-			select {
-			case <-slow:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+	if slow != nil && !late {
+		if err := wait(ctx, slow); err != nil {
+			return err
 		}
 	}
 	var b []byte
@@ -303,12 +300,27 @@ func (m *memStaging) Put(ctx context.Context, name, _ string, body io.Reader, _ 
 	} else {
 		b, err = io.ReadAll(body)
 	}
+	if err == nil && slow != nil && late {
+		err = wait(ctx, slow)
+	}
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.blobs[name] = b
+	return nil
+}
+
+// wait receives twice: once to say that it is here, once to go on.
+func wait(ctx context.Context, gate chan struct{}) error {
+	for range 2 {
+		select {
+		case <-gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return nil
 }
 

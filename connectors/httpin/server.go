@@ -91,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		<-viewDone
 	}()
 	h := &http.Server{
-		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: stall, IdleTimeout: 2 * time.Minute,
+		Handler: s.handler, MaxHeaderBytes: maxHeaderBytes, ReadHeaderTimeout: s.cfg.Limits.Stall, IdleTimeout: 2 * time.Minute,
 		ErrorLog:    quietLog(s.cfg.Log),
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}

@@ -90,20 +90,20 @@ func (m *memory) Delete(_ context.Context, name string) error {
 	return m.err
 }
 
-func open(t testing.TB, c Config) *Intake {
-	t.Helper()
+func open(tb testing.TB, c Config) *Intake {
+	tb.Helper()
 	i, err := New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return i
 }
 
-func pngOf(t testing.TB, width, height int) []byte {
-	t.Helper()
+func pngOf(tb testing.TB, width, height int) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := png.Encode(&b, image.NewGray(image.Rect(0, 0, width, height))); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -158,7 +158,7 @@ func TestTakeRefusesAndLeavesNothing(t *testing.T) {
 		if !errors.Is(err, row.want) {
 			t.Errorf("%s: %v, want %v", row.name, err, row.want)
 		}
-		if _, reading := errors.AsType[*BodyError](err); reading != (row.want == broken) {
+		if _, reading := errors.AsType[*BodyError](err); reading != errors.Is(row.want, broken) {
 			t.Errorf("%s: a reader's fault: %v", row.name, reading)
 		}
 		if len(m.blobs) != 0 {
