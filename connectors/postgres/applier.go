@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -120,8 +119,7 @@ func (a *Applier) keepTrying(ctx context.Context, what string, f func(context.Co
 // retrying counts an attempt that will be repeated; the first and every tenth are logged.
 func (a *Applier) retrying(what string, err error, attempts int) {
 	cause := "connection"
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		cause = pg.Code
 	}
 	a.metrics.retries.WithLabelValues(a.cfg.Topic, cause).Inc()
@@ -130,7 +128,7 @@ func (a *Applier) retrying(what string, err error, attempts int) {
 	}
 }
 
-// backoff waits longer each time, with jitter, so that several processes do not come back together.
+// backoff waits longer each time.
 type backoff struct {
 	attempts int
 	wait     time.Duration
@@ -147,7 +145,7 @@ func newBackoff() *backoff { return &backoff{wait: backoffFirst} }
 // sleep returns ctx's error when it ends first.
 func (b *backoff) sleep(ctx context.Context) error {
 	b.attempts++
-	t := time.NewTimer(b.wait/2 + rand.N(b.wait))
+	t := time.NewTimer(b.wait)
 	defer t.Stop()
 	b.wait = min(2*b.wait, backoffMost)
 	select {

@@ -46,8 +46,9 @@ type verdict struct {
 
 // deadRecord is a record with its verdict.
 type deadRecord struct {
-	it *item
 	verdict
+
+	it *item
 }
 
 // run is the work of one database transaction over items in offset order. It only collects; the caller commits.
@@ -141,7 +142,7 @@ func (r *run) settle(items, group []*item) {
 		case r.settled[it.id]:
 			r.gone = append(r.gone, it)
 		case it.event == nil:
-			r.dead = append(r.dead, deadRecord{it, verdict{stage: "decode", cause: it.cause}})
+			r.dead = append(r.dead, deadRecord{verdict{stage: "decode", cause: it.cause}, it})
 		case r.known[it.event.ID()]:
 			r.duplicates = append(r.duplicates, it)
 		default:
@@ -191,7 +192,7 @@ func (r *run) refuse(ctx context.Context, it *item, cause error) error {
 			}
 		}
 	}
-	r.dead = append(r.dead, deadRecord{it, v})
+	r.dead = append(r.dead, deadRecord{v, it})
 	return nil
 }
 
@@ -260,8 +261,7 @@ func vanished(err error) error {
 func faultOfItem(err error) bool {
 	var unknown *unknownError
 	var rejected *rejectedError
-	var ours *fatalError
-	if errors.As(err, &ours) {
+	if _, ours := errors.AsType[*fatalError](err); ours {
 		return false
 	}
 	if errors.Is(err, errDuplicate) || errors.As(err, &unknown) || errors.As(err, &rejected) {

@@ -46,8 +46,7 @@ func classify(err error) class {
 
 // classifyOwn is asked about errors of the applier's own statements, for which no record can be at fault.
 func classifyOwn(err error) class {
-	var settled *fatalError
-	if errors.As(err, &settled) {
+	if _, ok := errors.AsType[*fatalError](err); ok {
 		return fatal
 	}
 	if c := classify(err); c != permanent {

@@ -23,16 +23,16 @@ import (
 	"github.com/millrun/millrun/connectors/postgres/changes"
 	"github.com/millrun/millrun/internal/child"
 	"github.com/millrun/millrun/internal/clock"
-	"github.com/millrun/millrun/internal/real"
+	parts "github.com/millrun/millrun/internal/real"
 )
 
 // childSpec is what a child process needs to know.
 type childSpec struct {
-	Brokers []string
-	Names   map[string]string // topic → its name in the cluster
-	DSN     map[string]string
-	Clock   string
-	Log     string
+	Brokers []string          `json:"brokers"`
+	Names   map[string]string `json:"names"` // topic → its name in the cluster
+	DSN     map[string]string `json:"dsn"`
+	Clock   string            `json:"clock"`
+	Log     string            `json:"log"`
 }
 
 // playApplier runs one applier a topic until the process is killed.
@@ -67,7 +67,7 @@ func playApplier(text string) {
 // illegal ones among them: every effect happens exactly once, and every illegal event is a dead letter.
 func TestEveryEffectHappensOnceThroughTwentyKills(t *testing.T) {
 	t.Parallel()
-	brokers := real.Kafka(t)
+	brokers := parts.Kafka(t)
 	s := newShop(t)
 	w := newWorkload(t, 4)
 	w.fill(5000)
@@ -75,7 +75,7 @@ func TestEveryEffectHappensOnceThroughTwentyKills(t *testing.T) {
 	spec := childSpec{Brokers: brokers, Names: map[string]string{}, DSN: map[string]string{},
 		Clock: filepath.Join(t.TempDir(), "clock"), Log: filepath.Join(t.TempDir(), "log")}
 	for _, topic := range changes.Topics() {
-		spec.Names[topic], spec.DSN[topic] = real.Name(t, topic), s.dsn(topic)
+		spec.Names[topic], spec.DSN[topic] = parts.Name(t, topic), s.dsn(topic)
 	}
 	k.makeTopics(spec.Names)
 	k.publish(w, spec.Names)

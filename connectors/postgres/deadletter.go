@@ -48,16 +48,13 @@ func (a *Applier) deadLetter(d deadRecord) *kgo.Record {
 
 // exceptionName is the type of the error that decided, as a reader of the header would name it.
 func exceptionName(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
+	if _, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return "pgconn.PgError"
 	}
-	var unknown *unknownError
-	if errors.As(err, &unknown) {
+	if _, ok := errors.AsType[*unknownError](err); ok {
 		return "postgres.Unknown"
 	}
-	var rejected *rejectedError
-	if errors.As(err, &rejected) {
+	if _, ok := errors.AsType[*rejectedError](err); ok {
 		return "postgres.Rejected"
 	}
 	return "changes.Error"

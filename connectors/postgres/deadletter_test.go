@@ -39,7 +39,7 @@ func TestBadRecordTakesNothingOfItsBatchWithIt(t *testing.T) {
 	}
 	// 300 records in one batch; every seventh is bad in one of five ways, the first and the last among them.
 	bad := map[int]string{}
-	for i := 0; i < 300; i++ {
+	for i := range 300 {
 		good := place(uuid.New(), item)
 		if i%7 != 0 && i != 299 {
 			k.send(changes.OrdersPlaced, good)

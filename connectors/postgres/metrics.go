@@ -52,8 +52,7 @@ func register[C prometheus.Collector](r *registration, c C) C {
 		return c
 	}
 	err := r.reg.Register(c)
-	var before prometheus.AlreadyRegisteredError
-	if errors.As(err, &before) {
+	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if same, ok := before.ExistingCollector.(C); ok {
 			return same
 		}

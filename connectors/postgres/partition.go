@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -104,9 +105,7 @@ func (s *session) apply(ctx context.Context, p *partition, items []*item) error 
 			return err
 		}
 		waiting := make(map[string]int, len(p.waiting))
-		for k, n := range p.waiting {
-			waiting[k] = n
-		}
+		maps.Copy(waiting, p.waiting)
 		r = s.newRun(tx, p, waiting, s.a.cfg.BatchRecords)
 		if err := r.knownIDs(ctx, fresh); err != nil {
 			return err

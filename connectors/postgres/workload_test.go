@@ -36,6 +36,7 @@ type wantedOrder struct {
 }
 
 func newWorkload(t *testing.T, seed uint64) *workload {
+	t.Helper()
 	return &workload{t: t, rand: rand.New(rand.NewPCG(seed, 1)), topics: map[string][]*kgo.Record{}, illegal: map[string]int{},
 		cents: map[uuid.UUID]int{}, grams: map[uuid.UUID]int{}, orders: map[uuid.UUID]*wantedOrder{}, members: map[string]string{}}
 }

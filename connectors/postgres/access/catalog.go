@@ -50,7 +50,7 @@ WITH acls AS (
   SELECT 'DATABASE' AS kind, '' AS nsp, '' AS object, '' AS col, datdba AS owner, coalesce(datacl, acldefault('d', datdba)) AS acl
     FROM pg_database WHERE datname = current_database()
   UNION ALL
-  SELECT 'SCHEMA', nspname, nspname, '', nspowner, coalesce(nspacl, acldefault('n', nspowner)) FROM pg_namespace
+  SELECT 'SCHEMA', nspname AS nsp, nspname AS object, '', nspowner, coalesce(nspacl, acldefault('n', nspowner)) FROM pg_namespace
   UNION ALL
   SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, nspname, nspname || '.' || relname, '', relowner,
          coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END, relowner))

@@ -169,13 +169,13 @@ func (p *Policy) validate() error {
 		v.policy(r)
 	}
 	for _, f := range p.RevokeFromPublic {
-		v.check(function.MatchString(f), "revoke_from_public: %q is not schema.function(types)", f)
+		v.checkf(function.MatchString(f), "revoke_from_public: %q is not schema.function(types)", f)
 	}
 	for _, e := range p.Expectations {
 		_, ok := p.LoginsByTeam[e.Login]
-		v.check(ok, "expectations: %q: unknown login %q", e.Name, e.Login)
-		v.check(e.Name != "" && e.SQL != "", "expectations: %s %q: name and sql are needed", e.Login, e.Name)
-		v.check(sqlstate.MatchString(e.Want), "expectations: %s %q: want %q is neither ok nor a SQLSTATE", e.Login, e.Name, e.Want)
+		v.checkf(ok, "expectations: %q: unknown login %q", e.Name, e.Login)
+		v.checkf(e.Name != "" && e.SQL != "", "expectations: %s %q: name and sql are needed", e.Login, e.Name)
+		v.checkf(sqlstate.MatchString(e.Want), "expectations: %s %q: want %q is neither ok nor a SQLSTATE", e.Login, e.Name, e.Want)
 	}
 	slices.SortFunc(p.rights, compareRights)
 	return errors.Join(v.faults...)
@@ -187,40 +187,40 @@ type validator struct {
 	faults []error
 }
 
-func (v *validator) check(ok bool, format string, args ...any) {
+func (v *validator) checkf(ok bool, format string, args ...any) {
 	if !ok {
 		v.faults = append(v.faults, fmt.Errorf("access: "+format, args...))
 	}
 }
 
 func (v *validator) name(where, s string) {
-	v.check(identifier.MatchString(s), "%s: %q is not a plain lower-case name", where, s)
+	v.checkf(identifier.MatchString(s), "%s: %q is not a plain lower-case name", where, s)
 }
 
 func (v *validator) role(where, r string) {
 	_, ok := v.p.Roles[r]
-	v.check(ok, "%s: role %q is not declared under roles", where, r)
+	v.checkf(ok, "%s: role %q is not declared under roles", where, r)
 }
 
 func (v *validator) login(team string, l Login) {
 	where := "logins." + team
 	v.name(where, l.Name)
-	v.check(l.Connections > 0, "%s: connections must be positive", where)
-	v.check(len(l.Roles) > 0, "%s: no roles", where)
+	v.checkf(l.Connections > 0, "%s: connections must be positive", where)
+	v.checkf(len(l.Roles) > 0, "%s: no roles", where)
 	for _, r := range l.Roles {
 		v.role(where, r)
 	}
 	for k, s := range l.Settings {
-		v.check(identifier.MatchString(k) && duration.MatchString(s), "%s: setting %s = %q", where, k, s)
+		v.checkf(identifier.MatchString(k) && duration.MatchString(s), "%s: setting %s = %q", where, k, s)
 	}
 }
 
 func (v *validator) policy(r RowPolicy) {
 	where := fmt.Sprintf("policies.%s on %s", r.Name, r.Table)
 	v.name(where, r.Name)
-	v.check(qualified.MatchString(r.Table), "%s: table must be schema.table", where)
-	v.check(slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "ALL"}, r.For), "%s: for %q", where, r.For)
-	v.check(len(r.To) > 0 && (r.Using != "" || r.Check != ""), "%s: to, and using or check, are needed", where)
+	v.checkf(qualified.MatchString(r.Table), "%s: table must be schema.table", where)
+	v.checkf(slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "ALL"}, r.For), "%s: for %q", where, r.For)
+	v.checkf(len(r.To) > 0 && (r.Using != "" || r.Check != ""), "%s: to, and using or check, are needed", where)
 	for _, role := range r.To {
 		v.role(where, role)
 	}
@@ -230,7 +230,7 @@ func (v *validator) policy(r RowPolicy) {
 func (v *validator) expand(role string, g Grant) []Right {
 	var rights []Right
 	for _, priv := range g.Database {
-		v.check(priv == "CONNECT", "grants.%s: database right %q: only CONNECT may be granted", role, priv)
+		v.checkf(priv == "CONNECT", "grants.%s: database right %q: only CONNECT may be granted", role, priv)
 		rights = append(rights, Right{Role: role, Kind: onDatabase, Privilege: priv})
 	}
 	for _, s := range g.Schemas {
@@ -238,18 +238,18 @@ func (v *validator) expand(role string, g Grant) []Right {
 		rights = append(rights, Right{Role: role, Kind: onSchema, Object: s, Privilege: "USAGE"})
 	}
 	for _, t := range g.Types {
-		v.check(qualified.MatchString(t), "grants.%s: type %q must be schema.type", role, t)
+		v.checkf(qualified.MatchString(t), "grants.%s: type %q must be schema.type", role, t)
 		rights = append(rights, Right{Role: role, Kind: onType, Object: t, Privilege: "USAGE"})
 	}
 	for _, f := range g.Functions {
-		v.check(function.MatchString(f), "grants.%s: %q is not schema.function(types)", role, f)
+		v.checkf(function.MatchString(f), "grants.%s: %q is not schema.function(types)", role, f)
 		rights = append(rights, Right{Role: role, Kind: onFunction, Object: f, Privilege: "EXECUTE"})
 	}
 	for t, privs := range g.Tables {
-		v.check(qualified.MatchString(t), "grants.%s: table %q must be schema.table", role, t)
+		v.checkf(qualified.MatchString(t), "grants.%s: table %q must be schema.table", role, t)
 		for _, priv := range privs {
 			m := tableRight.FindStringSubmatch(priv)
-			v.check(m != nil, "grants.%s: %s: %q is not a right such as SELECT or UPDATE (column)", role, t, priv)
+			v.checkf(m != nil, "grants.%s: %s: %q is not a right such as SELECT or UPDATE (column)", role, t, priv)
 			if m != nil {
 				rights = append(rights, tableRights(role, t, m[1], m[2])...)
 			}

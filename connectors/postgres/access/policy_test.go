@@ -1,6 +1,8 @@
 package access_test
 
 import (
+	"flag"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -76,5 +78,36 @@ func TestEmbeddedDeclarationIsTheFile(t *testing.T) {
 	}
 	if _, err := access.Load("no such file"); err == nil {
 		t.Error("a missing file is no error")
+	}
+}
+
+var rewrite = flag.Bool("rewrite", false, "write the matrix into docs/shop.md")
+
+// The matrix in the documentation is what the catalogue of a database made by apply says.
+func TestDocumentedMatrixIsTheCatalogues(t *testing.T) {
+	t.Parallel()
+	p, o := applied(t)
+	matrix, err := access.Matrix(t.Context(), p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file, begin, end = "../../../docs/shop.md", "<!-- matrix -->\n", "<!-- end of matrix -->\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), begin)
+	documented, after, found2 := strings.Cut(rest, end)
+	if !found || !found2 {
+		t.Fatalf("%s has no place for the matrix", file)
+	}
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(before+begin+matrix+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if documented != matrix {
+		t.Errorf("%s differs; go test ./connectors/postgres/access -run Documented -rewrite\n%s", file, matrix)
 	}
 }

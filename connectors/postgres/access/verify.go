@@ -222,7 +222,13 @@ func makeScratch(ctx context.Context, admin *pgx.Conn, p *Policy, o Options) (ds
 	drop = func() error {
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		if _, err := admin.Exec(late, "DROP DATABASE "+quote(name)+" WITH (FORCE)"); err != nil {
+		// Without FORCE the server waits some seconds for our closed sessions to be gone; with it, an administrator who is no
+		// superuser may not end those of other logins.
+		_, err := admin.Exec(late, "DROP DATABASE "+quote(name))
+		if outcome(err) == "55006" {
+			_, err = admin.Exec(late, "DROP DATABASE "+quote(name)+" WITH (FORCE)")
+		}
+		if err != nil {
 			return fmt.Errorf("access: drop the scratch database %s: %w", name, err)
 		}
 		return nil

@@ -32,6 +32,7 @@ func (h Head) OccurredAt() time.Time { return h.Occurred }
 // the order is applied.
 type OrderPlaced struct {
 	Head
+
 	TransactionID uuid.UUID `json:"transaction_id"`
 	MembershipID  string    `json:"membership_id"`
 	Status        string    `json:"status"` // pending or paid
@@ -51,6 +52,7 @@ func (e *OrderPlaced) Key() string { return e.TransactionID.String() }
 // completed only is the database's rule, which refuses the others.
 type OrderCompleted struct {
 	Head
+
 	TransactionID uuid.UUID  `json:"transaction_id"`
 	Status        string     `json:"status"`
 	CompletedAt   *time.Time `json:"completed_at,omitempty"` // with status completed only; nil: OccurredAt
@@ -70,6 +72,7 @@ const (
 // ItemChange lists a new item or removes one.
 type ItemChange struct {
 	Head
+
 	Op           string    `json:"op"` // OpAdd or OpRemove; the fields below ItemID belong to OpAdd
 	ItemID       uuid.UUID `json:"item_id"`
 	ItemName     string    `json:"item_name,omitempty"`
@@ -84,6 +87,7 @@ func (e *ItemChange) Key() string { return e.ItemID.String() }
 // MemberChange admits a member or changes a membership's status.
 type MemberChange struct {
 	Head
+
 	Op           string `json:"op"` // OpJoin or OpStatus
 	MembershipID string `json:"membership_id"`
 	FirstName    string `json:"first_name,omitempty"` // this and the next four belong to OpJoin
