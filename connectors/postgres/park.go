@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,46 +31,55 @@ func (s *session) insertParked(ctx context.Context, tx pgx.Tx, r *run) error {
 }
 
 // parkedPage is how many parked events one transaction tries.
-const parkedPage = 500
+const parkedPage = 100
 
-// tryParked tries the partition's parked events again, oldest first and in order per key, and gives up those whose time
-// is over. It tells whether anything changed.
-func (s *session) tryParked(ctx context.Context, p *partition) (changed bool, err error) {
-	blocked := map[string]int{}
-	for after := (recordID{offset: -1}); ; {
-		var r *run
-		var items []*item
-		began := time.Now()
-		err := pgx.BeginFunc(ctx, s.a.pool, func(tx pgx.Tx) error {
-			if _, err := s.lock(ctx, tx, p, nil); err != nil {
-				return err
-			}
-			var err error
-			if items, err = s.readParked(ctx, tx, p, after); err != nil || len(items) == 0 {
-				return err
-			}
-			r = s.newRun(tx, p, blocked, 1)
-			return s.settleParked(ctx, tx, p, r, items)
-		})
-		if err != nil {
-			return changed, err
+// sweep is a way through a partition's parked events, oldest first, page by page.
+type sweep struct {
+	after   recordID       // where the last page ended
+	blocked map[string]int // keys of which an event stays parked: those behind it are not tried
+	changed bool
+}
+
+func newSweep() sweep { return sweep{after: recordID{offset: -1}, blocked: map[string]int{}} }
+
+// tryParked tries the next page of the partition's parked events, in order per key, and gives up those whose time is over.
+// At the end of a sweep the next one is put off, the longer the less changed.
+func (s *session) tryParked(ctx context.Context, p *partition) error {
+	var r *run
+	var items []*item
+	began := time.Now()
+	err := pgx.BeginFunc(ctx, s.a.pool, func(tx pgx.Tx) error {
+		if _, err := s.lock(ctx, tx, p, nil); err != nil {
+			return err
 		}
-		if r == nil {
-			return changed, nil
+		var err error
+		if items, err = s.readParked(ctx, tx, p); err != nil {
+			return err
 		}
-		if n := len(items) - len(r.stay); n > 0 {
-			changed = true
-			if err := s.loadWaiting(ctx, s.a.pool, p); err != nil {
-				return changed, err
-			}
-		}
-		clear(p.acked)
-		s.count(p, r, began)
-		if len(items) < parkedPage {
-			return changed, nil
-		}
-		after = items[len(items)-1].id
+		r = s.newRun(tx, p, maps.Clone(p.sweep.blocked), 1)
+		return s.settleParked(ctx, tx, p, r, items)
+	})
+	if err != nil {
+		return err
 	}
+	clear(p.acked)
+	p.sweep.blocked = r.waiting
+	if len(r.stay) < len(items) {
+		p.sweep.changed = true
+		if err := s.loadWaiting(ctx, s.a.pool, p); err != nil {
+			return err
+		}
+	}
+	s.count(p, r, began)
+	if len(items) == parkedPage {
+		p.sweep.after = items[len(items)-1].id
+		return nil
+	}
+	if p.pause = min(2*p.pause, parkedPauseMax); p.sweep.changed {
+		p.pause = parkedPause
+	}
+	p.next, p.sweep = time.Now().Add(p.pause), newSweep()
+	return nil
 }
 
 // settleParked applies, gives up or keeps each of items, within tx.
@@ -108,7 +118,8 @@ func (s *session) settleParked(ctx context.Context, tx pgx.Tx, p *partition, r *
 
 // readParked reads a page of the partition's parked events, by the topic's incarnation and then as they lay in Kafka, and
 // locks them: a row that another process has in hand is left to it.
-func (s *session) readParked(ctx context.Context, tx pgx.Tx, p *partition, after recordID) ([]*item, error) {
+func (s *session) readParked(ctx context.Context, tx pgx.Tx, p *partition) ([]*item, error) {
+	after := p.sweep.after
 	rows, err := tx.Query(ctx, `SELECT topic_id, partition_no, record_offset, parked_at, attempts, record_timestamp,
 		record_key, record_value, header_keys, header_values FROM pipeline.parked_events
 		WHERE applier = $1 AND cluster_id = $2 AND topic = $3 AND partition_no % $4 = $5

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -117,4 +118,33 @@ func TestEventWaitsBehindAParkedOneOfItsKey(t *testing.T) {
 	}
 	eventually(t, "2", func() string { return s.text("SELECT count(*) FROM shop.items") })
 	eventually(t, "0", func() string { return s.text(parkedCount) })
+}
+
+func TestManyParkedEventsHoldUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	s, k := newShop(t), newKafka(t, 1)
+	s.seed()
+	now := clock.NewManual(at)
+	const n = 350 // several pages
+	var late []uuid.UUID
+	for range n {
+		late = append(late, uuid.New())
+		k.send(changes.OrdersCompleted, &changes.OrderCompleted{Head: head(), TransactionID: late[len(late)-1], Status: "completed"})
+	}
+	start(t, k, s, changes.OrdersCompleted, withClock(now))
+	eventually(t, fmt.Sprint(n), func() string { return s.text(parkedCount) })
+	other := s.order("paid")
+	k.send(changes.OrdersCompleted, &changes.OrderCompleted{Head: head(), TransactionID: other, Status: "completed"})
+	eventually(t, "completed", func() string { return s.status(other) })
+	s.exec(`INSERT INTO shop.transactions (transaction_id, member_key, status, placed_at) SELECT unnest($1::uuid[]), member_key, 'paid', $2 FROM shop.members`,
+		late[1:], at.Add(-time.Hour))
+	eventually(t, "1", func() string { return s.text(parkedCount) })
+	now.Advance(31 * time.Second)
+	eventually(t, "0", func() string { return s.text(parkedCount) })
+	if got := len(k.dead(changes.OrdersCompleted, 1)); got != 1 {
+		t.Errorf("%d dead letters", got)
+	}
+	if got := s.text("SELECT count(*) FROM shop.transactions WHERE status = 'completed'"); got != fmt.Sprint(n) {
+		t.Errorf("%s orders completed", got)
+	}
 }

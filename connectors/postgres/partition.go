@@ -27,6 +27,7 @@ type partition struct {
 	acked   map[recordID]bool // dead letters written by an attempt that was not committed
 	next    time.Time         // when parked events are tried again, real time
 	pause   time.Duration     // grows while trying changes nothing
+	sweep   sweep
 }
 
 // The wait between attempts at parked events.
@@ -63,7 +64,7 @@ type querier interface {
 
 // load reads what the database knows of the partition.
 func (s *session) load(ctx context.Context, number int32) (*partition, error) {
-	p := &partition{number: number, acked: map[recordID]bool{}, pause: parkedPause}
+	p := &partition{number: number, acked: map[recordID]bool{}, pause: parkedPause, sweep: newSweep()}
 	var err error
 	if p.last, err = s.watermark(ctx, s.a.pool, number); err != nil {
 		return nil, err

@@ -193,8 +193,8 @@ func (s *session) begin(p int32, last, start, end int64) (int64, error) {
 	switch {
 	case at > end:
 		return 0, &fatalError{fmt.Errorf("postgres: partition %d of %s ends at offset %d, but everything up to %d is settled: "+
-			"the log lost records, and new ones would pass for applied; make the topic anew, or delete its row from pipeline.applied_offsets",
-			p, s.a.cfg.Name, end, last)}
+			"the log lost records, and new ones would pass for applied; make the topic anew, or set last_offset in its row of pipeline.applied_offsets to %d",
+			p, s.a.cfg.Name, end, last, end-1)}
 	case at >= start:
 		return at, nil
 	case last >= 0:
@@ -360,24 +360,19 @@ func (s *session) decode(ctx context.Context, it *item) error {
 	return err
 }
 
-// parkedEvents tries the parked events that are due.
+// parkedEvents tries a page of the parked events that are due. Between pages the loop takes what Kafka has, so that other
+// keys go on however many are parked.
 func (s *session) parkedEvents(ctx context.Context) error {
 	for _, p := range s.owned {
 		if p.parked == 0 || time.Now().Before(p.next) {
 			continue
 		}
-		var changed bool
-		err := s.a.keepTrying(ctx, "try parked events", func(ctx context.Context) (err error) {
-			changed, err = s.tryParked(ctx, p)
-			return restartable(err)
+		err := s.a.keepTrying(ctx, "try parked events", func(ctx context.Context) error {
+			return restartable(s.tryParked(ctx, p))
 		})
 		if err != nil {
 			return unwrapRestart(err)
 		}
-		if p.pause = min(2*p.pause, parkedPauseMax); changed {
-			p.pause = parkedPause
-		}
-		p.next = time.Now().Add(p.pause)
 	}
 	return nil
 }
