@@ -19,6 +19,8 @@ type Image struct {
 	Attempt     int              `json:"attempt"`
 	History     []Moment         `json:"history"`
 	First       Receipt          `json:"first"`
+	Work        int64            `json:"work"` // offset of the record behind the current attempt: First's, or a redrive's
+	Seen        Seen             `json:"seen"`
 	ContentType string           `json:"content_type"`
 	Bytes       int64            `json:"bytes"`
 	SHA256      string           `json:"sha256"` // hexadecimal
@@ -41,11 +43,32 @@ type Moment struct {
 	At     time.Time `json:"at"`
 }
 
-// Receipt is where a life began: the record in raw-images and its staging blob.
+// Receipt is where a life began: the record in raw-images and its staging blob, whose name nobody uses twice.
 type Receipt struct {
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"`
 	Blob      string `json:"blob"`
+}
+
+// Seen is how far the receipts of an image have been decided about: the highest offset and the latest time of receipt. What
+// is not beyond either was decided before, and is read again after a crash. (The time tells the receipts of a topic that
+// was made anew, whose offsets begin at 0.)
+type Seen struct {
+	Offset     int64     `json:"offset"`
+	ReceivedAt time.Time `json:"received_at"`
+}
+
+// Has says whether a receipt was decided about.
+func (s Seen) Has(offset int64, received time.Time) bool {
+	return offset <= s.Offset && !received.After(s.ReceivedAt)
+}
+
+// Add notes that it is.
+func (s *Seen) Add(offset int64, received time.Time) {
+	s.Offset = max(s.Offset, offset)
+	if received.After(s.ReceivedAt) {
+		s.ReceivedAt = received
+	}
 }
 
 // DerivativeView is a Derivative as readers see it.
@@ -57,12 +80,6 @@ type DerivativeView struct {
 	Bytes       int64  `json:"bytes"`
 	Width       int32  `json:"width,omitempty"`
 	Height      int32  `json:"height,omitempty"`
-}
-
-// At tells whether r stands at partition and offset. A receipt is known by its staging blob alone, whose name nobody
-// uses twice: the same blob at another place is a redrive.
-func (r Receipt) At(partition int32, offset int64) bool {
-	return r.Partition == partition && r.Offset == offset
 }
 
 // Source is topic/partition/offset of the receipt, as the archive's metadata has it.

@@ -36,24 +36,40 @@ type outcome string
 
 const (
 	begins    outcome = "begins"    // the first receipt of a life
-	replayed  outcome = "replayed"  // the same record again, after a crash
+	replayed  outcome = "replayed"  // the record behind the current attempt again, after a crash
 	redriven  outcome = "redriven"  // the first receipt again, out of the dead letters
 	repeated  outcome = "repeated"  // the first receipt again, and nothing is to be done: its producer tried twice
 	duplicate outcome = "duplicate" // another receipt of a living image
+	past      outcome = "past"      // a receipt of an earlier life, read again after a crash
+	refused   outcome = "refused"   // an older receipt, redriven after the same bytes were received again
 )
 
 // decide is the rule of contract section 4: a life begins with the first receipt; the same bytes begin anew after they
-// were rejected, have failed or have expired.
+// were rejected, have failed or have expired. What was decided once is decided so again when it is read again, although
+// the image has gone on since: a duplicate's bytes are deleted, so it must never begin a life afterwards.
 func decide(img events.Image, known bool, q receipt, now time.Time) outcome {
-	switch {
-	case !known || !now.Before(img.ExpiresAt):
+	if !known {
 		return begins
-	case img.First.Blob == q.raw.Blob.Name && img.First.At(q.partition, q.offset):
-		return replayed
-	case img.First.Blob == q.raw.Blob.Name && img.Status == events.StatusFailed:
-		return redriven
-	case img.First.Blob == q.raw.Blob.Name:
+	}
+	expired := !now.Before(img.ExpiresAt)
+	seen := img.Seen.Has(q.offset, q.raw.ReceivedAt)
+	switch same := img.First.Blob == q.raw.Blob.Name; {
+	case same && expired:
 		return repeated
+	case same && img.Work == q.offset:
+		return replayed
+	case same && !seen && img.Status == events.StatusFailed:
+		return redriven
+	case same:
+		return repeated
+	case seen && (expired || q.offset < img.First.Offset):
+		return past
+	case seen:
+		return duplicate
+	case expired:
+		return begins
+	case img.Status.Ended() && !q.raw.ReceivedAt.After(img.Seen.ReceivedAt):
+		return refused
 	case img.Status.Ended():
 		return begins
 	}
@@ -101,14 +117,15 @@ func (r *receive) handle(q receipt, img events.Image, known bool) error {
 	what := decide(img, known, q, now)
 	r.metrics.receipts.WithLabelValues(q.raw.Origin, string(what)).Inc()
 	switch what {
-	case duplicate:
-		return r.sayDuplicate(q)
-	case repeated:
+	case past:
 		return nil
+	case duplicate, repeated, refused:
+		return r.pass(q, img, what)
 	case replayed:
 		return r.again(q, img, now)
 	case redriven:
-		img.Attempt++
+		img.Seen.Add(q.offset, q.raw.ReceivedAt)
+		img.Attempt, img.Work = img.Attempt+1, q.offset
 		img.Processed, img.ErrorCode, img.Error, img.Derivatives = false, "", "", nil
 		return r.start(q, img, now)
 	}
@@ -121,11 +138,27 @@ func (r *receive) handle(q receipt, img events.Image, known bool) error {
 	}
 	img = r.newLife(q)
 	img.Reach(events.StatusAccepted, q.raw.ReceivedAt)
-	r.due.add(&img)
 	if err := r.say(&img, events.StatusAccepted, q.raw.ReceivedAt); err != nil {
 		return err
 	}
 	return r.start(q, img, now)
+}
+
+// pass remembers a receipt that changes nothing in the image's life; a duplicate is said.
+func (r *receive) pass(q receipt, img events.Image, what outcome) error {
+	if !img.Seen.Has(q.offset, q.raw.ReceivedAt) {
+		img.Seen.Add(q.offset, q.raw.ReceivedAt)
+		if err := r.images.Put(img.ImageID, img); err != nil {
+			return err
+		}
+	}
+	if what == refused {
+		r.ctx.Log().Warn("an old receipt is refused: the same bytes were received again since", "image_id", img.ImageID)
+	}
+	if what != duplicate {
+		return nil
+	}
+	return r.sayDuplicate(q)
 }
 
 // newLife is an image at its first receipt.
@@ -133,6 +166,8 @@ func (r *receive) newLife(q receipt) events.Image {
 	return events.Image{
 		ImageID: q.raw.ImageID, Tenant: q.raw.Tenant, TenantClass: r.c.class(q.raw.Tenant), Origin: q.raw.Origin, Attempt: 1,
 		First:       events.Receipt{Partition: q.partition, Offset: q.offset, Blob: q.raw.Blob.Name},
+		Work:        q.offset,
+		Seen:        events.Seen{Offset: q.offset, ReceivedAt: q.raw.ReceivedAt},
 		ContentType: q.raw.ContentType, Bytes: q.raw.Bytes, SHA256: fmt.Sprintf("%x", q.raw.SHA256),
 		ReceivedAt: q.raw.ReceivedAt, ExpiresAt: q.raw.ExpiresAt,
 	}
@@ -159,6 +194,7 @@ func (r *receive) again(q receipt, img events.Image, now time.Time) error {
 // start says that work begins, works, and says how it went.
 func (r *receive) start(q receipt, img events.Image, now time.Time) error {
 	if !now.Before(img.ReceivedAt.Add(events.SettleLimit)) {
+		r.due.add(&img)
 		return r.fail(q, img, &fault{code: events.CodeTooLate, err: fmt.Errorf("it was received more than %s ago", events.SettleLimit)})
 	}
 	began := img.After(now)
@@ -166,6 +202,7 @@ func (r *receive) start(q receipt, img events.Image, now time.Time) error {
 		began, _ = img.Reached(events.StatusProcessing)
 	}
 	img.Reach(events.StatusProcessing, began)
+	r.due.add(&img)
 	if err := r.images.Put(img.ImageID, img); err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func apply(img *events.Image, e events.ImageStatus) bool {
 	if img.Status == events.StatusRejected && e.Status != events.StatusArchived {
 		return false
 	}
-	img.Reach(e.Status, e.At)
+	img.Reach(e.Status, img.After(e.At))
 	if e.ErrorCode != nil {
 		img.ErrorCode, img.Error = *e.ErrorCode, e.Error
 	}

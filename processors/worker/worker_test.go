@@ -104,6 +104,7 @@ func TestImageAtFaultIsRejectedAndTheSameBytesBeginAnew(t *testing.T) {
 		if v, _ := r.view(first.ImageID); v.Status != events.StatusRejected || "rejected "+v.ErrorCode != c.want || v.Error == "" {
 			t.Errorf("%s: view %+v", name, v)
 		}
+		r.clock.Advance(time.Second)
 		second := r.receive(c.bytes)
 		eventually(t, name+" begins anew", func() bool { return len(r.statuses(first.ImageID)) == 6 && !r.staging.has(second.Blob.Name) })
 		want := []string{"accepted", "processing", c.want, "accepted", "processing", c.want}
