@@ -231,17 +231,19 @@ func TestPagesWalkOverAllImagesOnce(t *testing.T) {
 	t.Parallel()
 	d := openDoor(t, nil)
 	want := map[string]bool{}
+	var all []events.Image
 	for n := range 250 {
 		i := d.image("demo", picture(n))
 		if n%2 == 0 {
 			i.Reach(events.StatusArchived, d.clock.Now())
 		}
-		d.say(i)
+		all = append(all, i)
 		want[i.ImageID] = true
 		if n%3 == 0 {
 			d.clock.Advance(time.Second)
 		}
 	}
+	d.say(all...)
 	d.until("all are seen", func() bool { return d.server.view.size() == 250 })
 	seen, path, last := map[string]bool{}, "/v1/images", time.Time{}
 	for pages := 1; path != ""; pages++ {

@@ -102,7 +102,8 @@ func openDoor(t *testing.T, change func(*Config)) *door {
 	cfg := Config{
 		Archive: d.archive, Clock: d.clock, Codec: codec, Intake: in, Kafka: []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...)},
 		Keys: testKeys(), Tenants: map[string]string{"demo": "standard", "other": "standard"}, Purged: d.purged,
-		Log: slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Limits: Limits{RequestsPerMinute: 1 << 30}, // tests poll
+		Log:    slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {
 		change(&cfg)
@@ -221,14 +222,18 @@ func (d *door) produce(records ...*kgo.Record) {
 	}
 }
 
-// say writes the worker's word on an image.
-func (d *door) say(i events.Image) {
+// say writes the worker's word on images.
+func (d *door) say(images ...events.Image) {
 	d.t.Helper()
-	v, err := events.MarshalImage(i)
-	if err != nil {
-		d.t.Fatal(err)
+	var records []*kgo.Record
+	for _, i := range images {
+		v, err := events.MarshalImage(i)
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		records = append(records, &kgo.Record{Topic: events.TopicImagesChangelog, Key: []byte(i.ImageID), Value: v})
 	}
-	d.produce(&kgo.Record{Topic: events.TopicImagesChangelog, Key: []byte(i.ImageID), Value: v})
+	d.produce(records...)
 }
 
 // image is the life of those bytes, received now, as the worker would begin it.
