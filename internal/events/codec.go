@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/sr"
 
@@ -90,10 +91,15 @@ func (c *Codec) EncodeImageStatus(s ImageStatus) ([]byte, error) {
 // DecodeImageStatus reads one.
 func (c *Codec) DecodeImageStatus(b []byte) (ImageStatus, error) {
 	s, err := decode(c.status, TopicImageStatus, b)
-	if err == nil && (s.ImageID == "" || s.Status == "") {
+	switch {
+	case err != nil:
+		return ImageStatus{}, err
+	case s.ImageID == "" || s.Status == "":
 		return ImageStatus{}, fmt.Errorf("%w in %s: no image_id or status", ErrUnreadable, TopicImageStatus)
+	case !plausible(s.At) || !plausible(s.ExpiresAt):
+		return ImageStatus{}, fmt.Errorf("%w in %s: a status at %s that expires at %s", ErrUnreadable, TopicImageStatus, s.At, s.ExpiresAt)
 	}
-	return s, err
+	return s, nil
 }
 
 // EncodeProcessedImage is the value of a record in processed-images.
@@ -108,9 +114,12 @@ func (c *Codec) DecodeProcessedImage(b []byte) (ProcessedImage, error) {
 		return ProcessedImage{}, err
 	}
 	for _, d := range p.Derivatives {
-		if !ValidName(d.Name) || !ValidName(d.Step) || !ValidName(d.Version) || d.Blob.Name == "" {
-			return ProcessedImage{}, fmt.Errorf("%w in %s: derivative %q of step %q cannot name a blob", ErrUnreadable, TopicProcessedImages, d.Name, d.Step)
+		if !ValidName(d.Name) || !ValidName(d.Step) || !ValidName(d.Version) || d.Blob.Name == "" || d.Bytes < 0 || !headerSafe(d.ContentType) {
+			return ProcessedImage{}, fmt.Errorf("%w in %s: derivative %q of step %q cannot become a blob", ErrUnreadable, TopicProcessedImages, d.Name, d.Step)
 		}
+	}
+	if !headerSafe(p.Source) || !plausible(p.StartedAt) {
+		return ProcessedImage{}, fmt.Errorf("%w in %s: source %q, started at %s", ErrUnreadable, TopicProcessedImages, p.Source, p.StartedAt)
 	}
 	return p, p.Raw().check()
 }
@@ -155,8 +164,25 @@ func (r RawImage) check() error {
 		return fmt.Errorf("%w: image_id %q does not follow from tenant and sha256", ErrUnreadable, r.ImageID)
 	case r.Blob.Name == "":
 		return fmt.Errorf("%w: image %s names no staging blob", ErrUnreadable, r.ImageID)
-	case r.ReceivedAt.IsZero() || r.ExpiresAt.Before(r.ReceivedAt):
+	case r.ReceivedAt.IsZero() || !plausible(r.ReceivedAt) || !plausible(r.ExpiresAt) || r.ExpiresAt.Before(r.ReceivedAt):
 		return fmt.Errorf("%w: image %s was received at %s and expires at %s", ErrUnreadable, r.ImageID, r.ReceivedAt, r.ExpiresAt)
+	case r.Origin != OriginAPI && r.Origin != OriginFeed:
+		return fmt.Errorf("%w: image %s has the origin %.20q", ErrUnreadable, r.ImageID, r.Origin)
+	case r.Bytes < 0 || !headerSafe(r.ContentType):
+		return fmt.Errorf("%w: image %s has %d bytes of %.80q", ErrUnreadable, r.ImageID, r.Bytes, r.ContentType)
 	}
 	return nil
+}
+
+// plausible says whether a time can be written in RFC 3339, or is absent: Avro's milliseconds reach much further.
+func plausible(t time.Time) bool { return t.IsZero() || (t.Year() >= 1970 && t.Year() <= 9999) }
+
+// headerSafe says whether a text may become an HTTP header's value.
+func headerSafe(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return len(s) <= 256
 }

@@ -205,10 +205,28 @@ func TestForeignBytesAreUnreadable(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	b, err := c.EncodeRawImage(lied)
+	for what, change := range map[string]func(*RawImage){
+		"an image_id that does not follow": func(r *RawImage) { r.ImageID = lied.ImageID },
+		"a tenant that cannot be":          func(r *RawImage) { r.Tenant = "../x" },
+		"no blob":                          func(r *RawImage) { r.Blob.Name = "" },
+		"a year beyond RFC 3339":           func(r *RawImage) { r.ExpiresAt = time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"an expiry before the receipt":     func(r *RawImage) { r.ExpiresAt = r.ReceivedAt.Add(-time.Hour) },
+		"an unknown origin":                func(r *RawImage) { r.Origin = "fax" },
+		"a second header":                  func(r *RawImage) { r.ContentType = "image/png\r\nx-ms-meta-a: b" },
+		"fewer than no bytes":              func(r *RawImage) { r.Bytes = -1 },
+	} {
+		r := rawImage()
+		change(&r)
+		b, err := c.EncodeRawImage(r)
+		check(t, what, err)
+		if _, err := c.DecodeRawImage(b); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s was accepted: %v", what, err)
+		}
+	}
+	far, err := c.EncodeImageStatus(ImageStatus{ImageID: "img_a", Status: StatusArchived, At: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC), ExpiresAt: received})
 	check(t, "", err)
-	if _, err := c.DecodeRawImage(b); err == nil {
-		t.Error("an image_id that does not follow from the digest was accepted")
+	if _, err := c.DecodeImageStatus(far); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a status of the year 12000: %v", err)
 	}
 }
 

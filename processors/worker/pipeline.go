@@ -3,7 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"github.com/millrun/millrun/connectors/azblob"
 	"github.com/millrun/millrun/internal/events"
@@ -70,13 +73,17 @@ func (a *awayError) Error() string { return a.err.Error() }
 // Unwrap returns it.
 func (a *awayError) Unwrap() error { return a.err }
 
-// away marks a storage's error unless it is an answer about the blob.
+// away marks a storage's error unless it is an answer about the blob, or says that the request itself is wrong, which it
+// will be again.
 func away(err error) error {
 	if err == nil || errors.Is(err, azblob.ErrNotFound) {
 		return err
 	}
 	if _, tooLarge := errors.AsType[*azblob.TooLargeError](err); tooLarge {
 		return err
+	}
+	if answer, ok := errors.AsType[*azcore.ResponseError](err); ok && (answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusRequestEntityTooLarge) {
+		return &fault{code: events.CodeInternal, err: err}
 	}
 	return &awayError{err}
 }

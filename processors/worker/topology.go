@@ -18,7 +18,7 @@ const (
 
 // lives is the store of events.Image by image_id. Its changelog is compacted within an hour, so that a tombstone takes
 // what it deletes with it.
-var lives = state.KeyValue[string, events.Image](events.StoreImages, state.ValueSerde(imageSerde), state.Logging(map[string]string{
+var lives = state.KeyValue[string, events.Image](events.StoreImages, state.ValueSerde[events.Image](imageSerde{}), state.Logging(map[string]string{
 	"cleanup.policy":            "compact",
 	"max.compaction.lag.ms":     "3600000",
 	"delete.retention.ms":       "3600000",
@@ -27,15 +27,17 @@ var lives = state.KeyValue[string, events.Image](events.StoreImages, state.Value
 }))
 
 // imageSerde is the JSON of events.MarshalImage.
-var imageSerde = serde.Convert(serde.Bytes(), marshalImage, events.UnmarshalImage)
+type imageSerde struct{}
 
-// marshalImage cannot fail: an Image holds strings, numbers and times of four-digit years.
-func marshalImage(i events.Image) []byte {
+// Append writes an image.
+func (imageSerde) Append(dst []byte, i events.Image, _ serde.Meta) ([]byte, error) {
 	b, err := events.MarshalImage(i)
-	if err != nil {
-		panic(err)
-	}
-	return b
+	return append(dst, b...), err
+}
+
+// Decode reads one.
+func (imageSerde) Decode(b []byte, _ serde.Meta) (events.Image, error) {
+	return events.UnmarshalImage(b)
 }
 
 // effect is a record that a processor wants written.

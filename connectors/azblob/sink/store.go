@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 
 	"github.com/millrun/millrun/connectors/azblob"
 	"github.com/millrun/millrun/internal/events"
@@ -86,6 +89,10 @@ func (a *archive) put(ctx context.Context, o azblob.Object, content []byte) (sto
 			return &fault{events.CodeInternal, err}
 		}
 		stored, err = a.c.Archive.Put(ctx, o)
+		answer, ok := errors.AsType[*azcore.ResponseError](err)
+		if ok && (answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusRequestEntityTooLarge) {
+			return &fault{events.CodeInternal, err} // the request is wrong and will be again
+		}
 		return err
 	})
 	if other, ok := errors.AsType[*azblob.DigestError](err); ok {
