@@ -93,9 +93,6 @@ var generated = regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`)
 // repartitioned leads a grouped stream through a topic of its own, so that all records of a key meet in one task. A grouping
 // with a name has one topic for all its aggregates.
 func repartitioned[K, V any](m maker, g *grouping, fallback string) *plan.Node {
-	if g.parts != nil {
-		return g.parts
-	}
 	prefix := g.name
 	if prefix == "" {
 		prefix = fallback
@@ -103,6 +100,9 @@ func repartitioned[K, V any](m maker, g *grouping, fallback string) *plan.Node {
 	topic := prefix + "-repartition"
 	graph := m.b.graph
 	sink, filter, source := graph.Name("KSTREAM-SINK-"), graph.Name("KSTREAM-FILTER-"), graph.Name("KSTREAM-SOURCE-")
+	if g.parts != nil {
+		return g.parts // its numbers are burned all the same
+	}
 	if !generated.MatchString(prefix) {
 		sink, filter, source = topic+"-sink", topic+"-filter", topic+"-source"
 	}

@@ -15,7 +15,6 @@ type queue struct {
 	chunks [][]Input // never written again once here: outputs point into them
 	head   int       // in chunks[0]
 	n      int
-	order  uint64 // when the queue was last filled or served: the older one wins between equal times
 
 	next      int64 // where the consumer goes on
 	epoch     int32 // of the record before next
@@ -29,12 +28,12 @@ func newQueue(topic string, partition int32) *queue {
 	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, time: unknown, emptyAt: unknown}
 }
 
-func (q *queue) add(in []Input, order uint64) {
+func (q *queue) add(in []Input) {
 	if len(in) == 0 {
 		return
 	}
 	if q.n == 0 {
-		q.order, q.emptyAt = order, unknown
+		q.emptyAt = unknown
 	}
 	q.chunks = append(q.chunks, in)
 	q.n += len(in)
@@ -52,10 +51,9 @@ func (q *queue) advance(next int64, epoch int32) {
 
 func (q *queue) peek() *Input { return &q.chunks[0][q.head] }
 
-func (q *queue) pop(order uint64) {
+func (q *queue) pop() {
 	q.head++
 	q.n--
-	q.order = order
 	if q.head == len(q.chunks[0]) {
 		q.chunks, q.head = q.chunks[1:], 0
 		if len(q.chunks) == 0 {
@@ -75,3 +73,44 @@ func (q *queue) position() (int64, int32) {
 
 // caughtUp says whether an empty queue is known to have nothing left in its partition.
 func (q *queue) caughtUp() bool { return q.end != unknown && q.next >= q.end }
+
+// byTime holds the queues that have records, the one with the oldest head first. It is java.util.PriorityQueue's binary
+// heap, step by step: between equal times its shape decides who is next, and that is visible in the order of results.
+type byTime []*queue
+
+func (h *byTime) offer(q *queue) {
+	*h = append(*h, q)
+	a, k := *h, len(*h)-1
+	for k > 0 {
+		parent := (k - 1) / 2
+		if q.peek().Time >= a[parent].peek().Time {
+			break
+		}
+		a[k], k = a[parent], parent
+	}
+	a[k] = q
+}
+
+// poll removes the first.
+func (h *byTime) poll() {
+	a := *h
+	n := len(a) - 1
+	last := a[n]
+	a[n] = nil
+	*h = a[:n]
+	if n == 0 {
+		return
+	}
+	k := 0
+	for k < n/2 {
+		child := 2*k + 1
+		if right := child + 1; right < n && a[child].peek().Time > a[right].peek().Time {
+			child = right
+		}
+		if last.peek().Time <= a[child].peek().Time {
+			break
+		}
+		a[k], k = a[child], child
+	}
+	a[k] = last
+}

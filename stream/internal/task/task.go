@@ -24,7 +24,7 @@ type Task struct {
 	rec     Rec
 	now     time.Time
 	time    int64 // stream time: the highest time of any record processed
-	order   uint64
+	filled  byTime
 
 	schedules [2][]*schedule
 	touched   bool // something happened that offsets do not show
@@ -166,8 +166,12 @@ func (t *Task) Topics() []string {
 
 // Add queues records of one topic in their order. The slice is the task's from now on.
 func (t *Task) Add(topic string, in []Input) {
-	t.order++
-	t.byTopic[topic].add(in, t.order)
+	q := t.byTopic[topic]
+	was := q.n
+	q.add(in)
+	if was == 0 && q.n > 0 {
+		t.filled.offer(q)
+	}
 }
 
 // Buffered is how many records of a topic wait.
@@ -198,7 +202,7 @@ func (t *Task) Suspend() {
 			next: unknown, epoch: epoch, committed: at, end: unknown, emptyAt: unknown,
 		}
 	}
-	t.started = true
+	t.filled, t.started = nil, true
 }
 
 // ForgetEnds makes the task ask again where the partitions end that it waits for.
@@ -232,26 +236,19 @@ func (t *Task) Blocked() []string {
 
 // choose finds the queue whose head is the oldest, or nil while an empty one has to be waited for (max.task.idle.ms).
 func (t *Task) choose() *queue {
-	var best *queue
+	if len(t.filled) == 0 {
+		return nil
+	}
 	ready := true
 	for _, q := range t.queues {
 		if q.n == 0 {
 			ready = t.idle(q) && ready
-			continue
-		}
-		if best == nil {
-			best = q
-			continue
-		}
-		a, b := q.peek().Time, best.peek().Time
-		if a < b || a == b && q.order < best.order {
-			best = q
 		}
 	}
 	if !ready {
 		return nil
 	}
-	return best
+	return t.filled[0]
 }
 
 // idle says whether an empty queue need not be waited for.
@@ -290,8 +287,10 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	if err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) }); err != nil {
 		return false, err
 	}
-	t.order++
-	q.pop(t.order)
+	t.filled.poll()
+	if q.pop(); q.n > 0 {
+		t.filled.offer(q)
+	}
 	t.counts.Processed++
 	_, err := t.punctuate(StreamTime, t.time)
 	return true, err
