@@ -54,7 +54,7 @@ func NewDecoder(c DecoderConfig) *Decoder {
 type Decoded struct {
 	Info
 
-	Frames int         // 1 but for an animated GIF
+	Frames int         // 1 but for an animated GIF or WebP
 	Pixels image.Image // of the first frame
 
 	close func()
@@ -109,6 +109,10 @@ func (d *Decoder) Wait() { d.working.Wait() }
 
 // decodePixels runs the format's decoder; it checks that the pixels are those the header promised.
 func decodePixels(ctx context.Context, i Info, b []byte) (image.Image, error) {
+	b, err := unpack(i, b)
+	if err != nil {
+		return nil, err
+	}
 	w := &watch{r: bytes.NewReader(b), stop: func() error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -124,6 +128,25 @@ func decodePixels(ctx context.Context, i Info, b []byte) (image.Image, error) {
 			Err: fmt.Errorf("its pixels are %d×%d", s.X, s.Y)}
 	}
 	return m, nil
+}
+
+// unpack is what the format's decoder is given: an animated WebP's first frame. The frame has a size of its own, which
+// must be looked at before it is decoded: the canvas was, and a frame beyond it is no frame of this image.
+func unpack(i Info, b []byte) ([]byte, error) {
+	if i.Format != WebP || !animated(b) {
+		return b, nil
+	}
+	b = firstFrame(b)
+	w := &watch{r: bytes.NewReader(b)}
+	cfg, err := decodeConfig(WebP, w)
+	if err != nil {
+		return nil, w.fault(WebP, i, err)
+	}
+	if cfg.Width > i.Width || cfg.Height > i.Height {
+		return nil, &Error{Kind: ErrUndecodable, Format: WebP, Width: i.Width, Height: i.Height,
+			Err: fmt.Errorf("its first frame is %d×%d", cfg.Width, cfg.Height)}
+	}
+	return b, nil
 }
 
 func runDecoder(f Format, r io.Reader) (m image.Image, err error) {

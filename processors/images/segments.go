@@ -23,12 +23,15 @@ func progressive(b []byte) bool {
 	return false
 }
 
-// countFrames counts the frames of a GIF without decoding them; other formats have one.
+// countFrames counts the frames of a GIF or WebP image without decoding them; other formats have one.
 func countFrames(f Format, b []byte) int {
-	if f != GIF {
-		return 1
+	switch f {
+	case GIF:
+		return max(1, gifFrames(b))
+	case WebP:
+		return max(1, webpFrames(b))
 	}
-	return max(1, gifFrames(b))
+	return 1
 }
 
 // gifFrames counts image descriptors (GIF89a, section 20).
