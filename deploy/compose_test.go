@@ -172,9 +172,7 @@ func TestOnlyAzuriteGetsAMutableArchive(t *testing.T) {
 func TestCommandsExist(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "millrun")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", bin, "../cmd/millrun").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
+	build(t, bin)
 	for way, p := range projects(t) {
 		for name, s := range p.Services {
 			if ours(s) {
@@ -213,14 +211,8 @@ func checkCommand(t *testing.T, bin, where string, command []string) {
 func TestSecretsScriptMakesEverySecret(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	script, err := os.ReadFile("compose/secrets.sh")
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(dir, "secrets.sh")
-	if err := os.WriteFile(path, script, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	copyFile(t, "compose/secrets.sh", path)
 	for range 2 { // the second run changes nothing
 		if out, err := exec.CommandContext(t.Context(), "sh", path).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
