@@ -135,7 +135,7 @@ func (r *rig) write(partition int32, value []byte, at time.Time) {
 // run starts the role; stop ends it and waits.
 func (r *rig) run(change func(*Config)) (stop func()) {
 	r.t.Helper()
-	c := Config{Kafka: r.kafka, Codec: r.codec, Analytics: r.container, Clock: r.clock, Quiet: time.Hour * 24, Poll: 10 * time.Millisecond,
+	c := Config{Kafka: append(slices.Clone(r.kafka), kgo.HeartbeatInterval(100*time.Millisecond)), Codec: r.codec, Analytics: r.container, Clock: r.clock, Quiet: time.Hour * 24, Poll: 10 * time.Millisecond,
 		Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&c)
@@ -172,6 +172,21 @@ func (r *rig) committed(partition int32) int64 {
 		return -1
 	}
 	return o.At
+}
+
+// members is how many members of a group that has settled own partitions.
+func (r *rig) members() (n int) {
+	r.t.Helper()
+	groups, err := kadm.NewClient(r.client).DescribeGroups(r.t.Context(), events.GroupAnalytics)
+	if err != nil || groups[events.GroupAnalytics].State != "Stable" {
+		return 0
+	}
+	for _, m := range groups[events.GroupAnalytics].Members {
+		if a, ok := m.Assigned.AsConsumer(); ok && len(a.Topics) > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // setCommit puts the group's offset back, as a crash between file and commit leaves it.

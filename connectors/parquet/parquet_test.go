@@ -306,3 +306,44 @@ func FuzzDecode(f *testing.F) {
 	f.Add(b)
 	f.Fuzz(func(_ *testing.T, b []byte) { _, _ = decode(b) })
 }
+
+// Members come and go while records arrive: every record is in exactly one file.
+func TestRebalanceLosesAndRepeatsNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 4)
+	const rounds, each = 6, 40
+	n := 0
+	small := func(c *Config) { c.MaxRows = 7 }
+	stop := r.run(small)
+	for round := range rounds {
+		for range each {
+			r.say(int32(n%4), n, noon, nil)
+			n++
+		}
+		next := r.run(small)
+		eventually(t, "two members share the work", func() bool { return r.members() == 2 })
+		for range each {
+			r.say(int32(n%4), n, noon, nil)
+			n++
+		}
+		eventually(t, "some of the round is written", func() bool { return len(r.names()) > round*2*each/10 })
+		stop()
+		stop = next
+	}
+	stop()
+	r.run(func(c *Config) { c.MaxRows, c.Quiet = 7, time.Minute })
+	seen := map[string]int{}
+	eventually(t, "all is written", func() bool {
+		r.clock.Advance(time.Minute)
+		clear(seen)
+		if err := Rows(t.Context(), r.container, func(e ImageEvent) error { seen[e.ImageID]++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return len(seen) == n
+	})
+	for id, times := range seen {
+		if times != 1 {
+			t.Errorf("%s is in the files %d times", id, times)
+		}
+	}
+}
