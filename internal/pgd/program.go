@@ -2,6 +2,7 @@ package pgd
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,21 +11,15 @@ import (
 	"strings"
 
 	"github.com/millrun/millrun/internal/cache"
+	"github.com/millrun/millrun/internal/child"
 )
 
-const (
-	// copiedProgram is the folder of the binaries when the server's user cannot reach the cache.
-	copiedProgram = "program"
-	// farProgram is the file that names a folder outside the data folder which holds them; it goes when the server stops.
-	farProgram = "program.path"
-)
+// copiedProgram is the folder of the binaries when the server's user cannot reach the cache.
+const copiedProgram = "program"
 
 // program is the folder that holds initdb and postgres, in reach of who. cleanup removes what must not stay.
 func program(ctx context.Context, c Config, who *identity) (bin string, cleanup func() error, err error) {
 	keep := func() error { return nil }
-	if err := dropFar(c.Dir); err != nil {
-		return "", nil, err
-	}
 	if c.BinDir != "" {
 		if !who.reaches(c.BinDir) {
 			return "", nil, fmt.Errorf("pgd: user %s, under which PostgreSQL must run, cannot reach the binaries in %s", who.name, c.BinDir)
@@ -42,47 +37,60 @@ func program(ctx context.Context, c Config, who *identity) (bin string, cleanup 
 		near, err := cache.Prepared(ctx, c.Dir, copiedProgram, copyFrom(home))
 		return filepath.Join(near, "bin"), keep, err
 	}
-	far, err := copyFar(home, c.Dir)
-	return filepath.Join(far, "bin"), func() error { return dropFar(c.Dir) }, err
+	return copyFar(home)
 }
 
 func copyFrom(home string) func(context.Context, string) error {
 	return func(_ context.Context, dir string) error { return copyTree(home, dir) }
 }
 
-// copyFar copies the binaries among the temporary files, the last place that everybody reaches, and writes down where.
-func copyFar(home, dir string) (string, error) {
-	far, err := os.MkdirTemp("", "millrun-postgresql-")
+// farPrefix begins the name of a folder of binaries among the temporary files, and of its lock beside it.
+const farPrefix = "millrun-postgresql-"
+
+// copyFar copies the binaries among the temporary files, the last place that everybody reaches. The copy is locked as long
+// as its owner lives; cleanup removes it, and so does the next copyFar of anybody when the owner was killed.
+func copyFar(home string) (bin string, cleanup func() error, err error) {
+	if err := dropAbandoned(); err != nil {
+		return "", nil, err
+	}
+	far := filepath.Join(os.TempDir(), farPrefix+strings.ToLower(rand.Text()))
+	lock, err := child.TryLock(far+".lock", false)
 	if err != nil {
-		return "", fmt.Errorf("pgd: %w", err)
+		return "", nil, fmt.Errorf("pgd: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, farProgram), []byte(far), 0o600); err != nil {
-		return "", errors.Join(fmt.Errorf("pgd: %w", err), os.RemoveAll(far))
+	cleanup = func() error { return errors.Join(dropFar(far), lock.Unlock()) }
+	if err := os.Mkdir(far, 0o755); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("pgd: %w", err), cleanup())
 	}
-	if err := os.Chmod(far, 0o755); err != nil {
-		return "", fmt.Errorf("pgd: %w", err)
+	if err := copyTree(home, far); err != nil {
+		return "", nil, errors.Join(err, cleanup())
 	}
-	return far, copyTree(home, far)
+	return filepath.Join(far, "bin"), cleanup, nil
 }
 
-// dropFar removes the binaries that a copyFar of this or an earlier, killed, process left.
-func dropFar(dir string) error {
-	note := filepath.Join(dir, farProgram)
-	b, err := os.ReadFile(note)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("pgd: %w", err)
-	}
-	far := string(b)
-	if !strings.HasPrefix(filepath.Base(far), "millrun-postgresql-") {
-		return fmt.Errorf("pgd: %s names %q, which is no folder of ours: remove that file", note, far)
-	}
-	if err := errors.Join(os.RemoveAll(far), os.Remove(note)); err != nil {
+func dropFar(far string) error {
+	// RemoveAll for the lock too: another process may have removed it in the same moment.
+	if err := errors.Join(os.RemoveAll(far), os.RemoveAll(far+".lock")); err != nil {
 		return fmt.Errorf("pgd: %w", err)
 	}
 	return nil
+}
+
+// dropAbandoned removes the copies whose owners are gone. Those of other users are theirs.
+func dropAbandoned() error {
+	locks, err := filepath.Glob(filepath.Join(os.TempDir(), farPrefix+"*.lock"))
+	if err != nil {
+		return fmt.Errorf("pgd: %w", err)
+	}
+	var errs []error
+	for _, path := range locks {
+		lock, err := child.TryLock(path, false)
+		if err != nil {
+			continue // in use, or not ours
+		}
+		errs = append(errs, dropFar(strings.TrimSuffix(path, ".lock")), lock.Unlock())
+	}
+	return errors.Join(errs...)
 }
 
 // copyTree copies folders, files and symbolic links; everybody may read the copy.

@@ -3,6 +3,8 @@ package pgd
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -239,18 +241,57 @@ func TestFolderThatOthersCannotReachServesRootToo(t *testing.T) {
 	}
 	exec1(t, s.AdminURL(), "create table kept as select generate_series(1,10)")
 	exec1(t, s.AdminURL(), "checkpoint")
-	far, err := os.ReadFile(filepath.Join(dir, farProgram))
-	if err != nil {
-		t.Fatal(err)
-	}
+	far := programOf(t, s.PID())
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(string(far)); !os.IsNotExist(err) {
-		t.Fatalf("the copied binaries stayed: %v", err)
+	if strings.HasPrefix(filepath.Base(far), farPrefix) {
+		if _, err := os.Stat(far); !errors.Is(err, os.ErrNotExist) {
+			t.Fatalf("the copied binaries stayed: %v", err)
+		}
 	}
 	if n := count(t, start(t, Config{Dir: dir, Ephemeral: true}).AdminURL(), "select count(*) from kept"); n != 10 {
 		t.Fatalf("%d rows, want 10", n)
+	}
+}
+
+// programOf is the folder that a server's binaries lie in.
+func programOf(t *testing.T, pid int) string {
+	t.Helper()
+	exe, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Dir(filepath.Dir(exe))
+}
+
+func TestCopiesOfKilledOwnersAreRemoved(t *testing.T) {
+	t.Parallel()
+	left := filepath.Join(os.TempDir(), farPrefix+strings.ToLower(rand.Text()))
+	kept := filepath.Join(os.TempDir(), farPrefix+strings.ToLower(rand.Text()))
+	for _, dir := range []string{left, kept} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(dir+".lock", nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held, err := child.TryLock(kept+".lock", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dropAbandoned(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the abandoned copy stayed: %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Errorf("a copy in use was removed: %v", err)
+	}
+	if err := errors.Join(dropFar(kept), held.Unlock()); err != nil {
+		t.Error(err)
 	}
 }
 
