@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"path"
 	"slices"
@@ -40,11 +41,17 @@ type LedgerConfig struct {
 
 	// Key is the HMAC's secret, at least 16 bytes. It never leaves the process.
 	Key []byte
+
+	// Log hears of a ledger that PurgedSet.Run cannot read. Default: slog.Default().
+	Log *slog.Logger
 }
 
 func (c LedgerConfig) withDefaults() (LedgerConfig, error) {
 	if c.Clock == nil {
 		c.Clock = clock.System{}
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
 	}
 	if len(c.Key) < 16 {
 		return c, errors.New("azblob: the ledger's HMAC key has fewer than 16 bytes; set retention.hmac_key")

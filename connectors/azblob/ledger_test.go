@@ -1,7 +1,9 @@
 package azblob
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -219,4 +221,57 @@ func TestErrorsHoldNeitherNamesNorSecrets(t *testing.T) {
 	if got := brief(err).Error(); err == nil || strings.Contains(got, "img_secret") {
 		t.Errorf("got %q", got)
 	}
+}
+
+func TestMemoryOfPurgesFollowsTheLedger(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	l := r.ledger()
+	purged := func(id string) Line {
+		line := stored(l.HMAC("demo", id))
+		line.Action = ActionPurged
+		return line
+	}
+	var said []string
+	cfg := r.ledgerConfig()
+	cfg.Log = slog.New(slog.NewTextHandler(writer(func(p []byte) { said = append(said, string(p)) }), nil))
+	set := NewPurgedSet(r.account, cfg)
+	ok(t, l.Append(ctx, purged("img_1")))
+	run, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- set.Run(run, 5*time.Millisecond) }()
+	known := func(id string) func() bool {
+		return func() bool { _, is := set.PurgedAt("demo", id); return is }
+	}
+	waitFor(t, known("img_1"))
+	r.clock.Advance(9 * 24 * time.Hour) // over days without files
+	away := func(*http.Request) bool { return true }
+	r.cut.before.Store(&away)
+	waitFor(t, func() bool { return set.Refresh(ctx) != nil })
+	r.cut.before.Store(nil)
+	ok(t, l.Append(ctx, purged("img_2")))
+	waitFor(t, known("img_2"))
+	ok(t, l.Append(ctx, purged("img_3"))) // another file of the same day
+	waitFor(t, known("img_3"))
+	if !known("img_1")() {
+		t.Fatal("the first purge is forgotten")
+	}
+	stop()
+	ok(t, <-done)
+	for _, line := range said {
+		if strings.Contains(line, "ledger/2026") {
+			t.Errorf("the log says %q", line)
+		}
+	}
+	if err := NewPurgedSet(r.account, LedgerConfig{Container: "ledger"}).Refresh(ctx); err == nil {
+		t.Fatal("a set without a key was refreshed")
+	}
+}
+
+// writer is an io.Writer that calls a function.
+type writer func([]byte)
+
+func (w writer) Write(p []byte) (int, error) {
+	w(p)
+	return len(p), nil
 }

@@ -23,7 +23,7 @@ type Metrics struct {
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	name := func(n string) string { return "millrun_archive_" + n }
 	m := &Metrics{
-		puts:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("puts_total"), Help: "Objects handed to the archive by result: stored, existed, expired, refused, failed."}, []string{"result"}),
+		puts:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("puts_total"), Help: "Objects handed to the archive by result: stored, existed, refused (too late, other bytes, no protection), failed."}, []string{"result"}),
 		bytes:    prometheus.NewCounter(prometheus.CounterOpts{Name: name("stored_bytes_total"), Help: "Bytes newly stored in the archive."}),
 		purged:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("purged_blobs_total"), Help: "Versions, snapshots and files deleted by the purger, by container kind."}, []string{"scope"}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: name("purge_failures_total"), Help: "Names that a pass of the purger could not empty."}),

@@ -17,8 +17,9 @@ const remember = 30 * 24 * time.Hour
 // PurgedSet is the memory of purges that the API answers 410 from: HMACs and dates of the last 30 days, read from the
 // ledger. Safe for concurrent use.
 type PurgedSet struct {
-	cfg LedgerConfig
-	c   *container.Client
+	cfg   LedgerConfig
+	fault error // of the configuration, told by Refresh
+	c     *container.Client
 
 	mu sync.RWMutex
 	at map[string]time.Time // by HMAC: the latest purge
@@ -29,12 +30,9 @@ type PurgedSet struct {
 }
 
 // NewPurgedSet returns an empty set; Refresh or Run fills it.
-func NewPurgedSet(a *Account, cfg LedgerConfig) (*PurgedSet, error) {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	return &PurgedSet{cfg: cfg, c: a.container(cfg.Container), at: map[string]time.Time{}, seen: map[string]bool{}}, nil
+func NewPurgedSet(a *Account, cfg LedgerConfig) *PurgedSet {
+	cfg, fault := cfg.withDefaults()
+	return &PurgedSet{cfg: cfg, fault: fault, c: a.container(cfg.Container), at: map[string]time.Time{}, seen: map[string]bool{}}
 }
 
 // PurgedAt is when the tenant's image was purged; false when it was not, or longer than 30 days ago.
@@ -51,6 +49,9 @@ func (p *PurgedSet) PurgedAt(tenant, imageID string) (time.Time, bool) {
 // Refresh reads what the ledger has gained and forgets what is older than 30 days. It lists the days from the newest
 // that it has seen, so it costs one or two requests when nothing has happened.
 func (p *PurgedSet) Refresh(ctx context.Context) error {
+	if p.fault != nil {
+		return p.fault
+	}
 	now := p.cfg.Clock.Now().UTC()
 	p.reading.Lock()
 	defer p.reading.Unlock()
@@ -115,18 +116,29 @@ func (p *PurgedSet) take(name string, content []byte) error {
 	return nil
 }
 
-// Run refreshes the set every so often of real time until ctx ends. A ledger that is away leaves the set as it is; the
-// error is returned to report only.
-func (p *PurgedSet) Run(ctx context.Context, every time.Duration, report func(error)) {
+// Run refreshes the set every so often of real time until ctx ends, and then returns nil. A ledger that is away leaves
+// the set as it is; the log is told when it goes and when it is back.
+func (p *PurgedSet) Run(ctx context.Context, every time.Duration) error {
+	if p.fault != nil {
+		return p.fault
+	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	away := false
 	for {
-		if err := p.Refresh(ctx); err != nil && ctx.Err() == nil && report != nil {
-			report(err)
+		err := p.Refresh(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !away:
+			p.cfg.Log.Warn("the ledger cannot be read: purges of late are not remembered", "err", err)
+		case err == nil && away:
+			p.cfg.Log.Info("the ledger can be read again")
 		}
+		away = err != nil
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-tick.C:
 		}
 	}

@@ -60,8 +60,7 @@ func TestPurgeLeavesNothingAndProvesIt(t *testing.T) {
 			t.Errorf("%q is in %v (the bytes were in %d files before)", text, files, before)
 		}
 	}
-	set, err := NewPurgedSet(r.account, r.ledgerConfig())
-	ok(t, err)
+	set := NewPurgedSet(r.account, r.ledgerConfig())
 	ok(t, set.Refresh(ctx))
 	if at, ok := set.PurgedAt("demo", o.ImageID); !ok || !at.Equal(origin.Add(week)) {
 		t.Fatalf("purged at %s, %t", at, ok)

@@ -123,7 +123,7 @@ func (c *call) subRequest(req *http.Request) *subAnswer {
 		writeError(a, req.Method, badRequest(codeInvalidInput, "A batch takes Delete Blob and Set Blob Tier only."))
 		return a
 	}
-	c.s.ServeHTTP(a, req)
+	c.s.answer(a, req)
 	return a
 }
 

@@ -41,8 +41,18 @@ type call struct {
 	auth      grant
 }
 
-// ServeHTTP answers one request of the Blob REST protocol.
+// ServeHTTP answers one request of the Blob REST protocol; after Close, that the server is busy.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.serving.TryRLock() {
+		writeError(w, r.Method, fail(http.StatusServiceUnavailable, codeServerBusy, "The server is closing."))
+		return
+	}
+	defer s.serving.RUnlock()
+	s.answer(w, r)
+}
+
+// answer is ServeHTTP for who holds serving already.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	c := &call{s: s, w: w, r: r, now: s.now()}
 	h := w.Header()
 	h.Set("Server", "Millrun-Blob/1.0")

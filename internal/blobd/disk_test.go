@@ -3,6 +3,8 @@ package blobd_test
 import (
 	"bytes"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -341,4 +343,58 @@ func TestListWhileBlobsComeAndGo(t *testing.T) {
 	}
 	close(stop)
 	<-done
+}
+
+func TestClosedServerSaysBusy(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	for range 2 {
+		if err := r.server.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec := httptest.NewRecorder()
+	r.server.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/devstore/?comp=list", nil))
+	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("X-Ms-Error-Code") != "ServerBusy" {
+		t.Fatalf("%d %v", rec.Code, rec.Header())
+	}
+}
+
+// Requests in flight when the server closes are cut off or answered; the folder opens whole in either case.
+func TestCloseAmongRequests(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	c := r.container("plain")
+	done := make(chan int, 4)
+	began := make(chan struct{}, 4)
+	for w := range 4 {
+		go func() {
+			for n := 0; ; n++ {
+				name := "w" + string(rune('a'+w)) + strings.Repeat("x", n%5)
+				if _, err := c.NewBlockBlobClient(name).Upload(ctx, body(name), nil); err != nil {
+					done <- n
+					return
+				}
+				if n == 3 {
+					began <- struct{}{}
+				}
+			}
+		}()
+	}
+	for range 4 {
+		<-began
+	}
+	if err := r.server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		<-done
+	}
+	r.open(nil)
+	names, _ := flatNames(t, r.client.NewContainerClient("plain"), nil)
+	for _, name := range names {
+		if get(t, r.client.NewContainerClient("plain"), name) != name {
+			t.Errorf("%s is not whole", name)
+		}
+	}
 }

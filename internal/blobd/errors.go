@@ -64,6 +64,7 @@ const (
 	codePermanentDelete    errorCode = "PermanentDeleteNotAllowed"
 	codeRequestTooLarge    errorCode = "RequestBodyTooLarge"
 	codeResourceNotFound   errorCode = "ResourceNotFound"
+	codeServerBusy         errorCode = "ServerBusy"
 	codeSnapshotsPresent   errorCode = "SnapshotsPresent"
 	codeUnauthOverwrite    errorCode = "UnauthorizedBlobOverwrite"
 	codeUnsupportedHeader  errorCode = "UnsupportedHeader"

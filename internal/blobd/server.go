@@ -34,6 +34,7 @@ type Server struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	closed  atomic.Bool
+	serving sync.RWMutex // held for reading by each request, for writing by Close
 }
 
 // Open reads the folder, puts right what a killed process left, makes the configured containers and begins to watch
@@ -176,8 +177,8 @@ func (s *Server) ServeTLS(l net.Listener, config *tls.Config) error {
 	return s.Serve(tls.NewListener(l, config))
 }
 
-// Close ends the connections and the watch of the clock and gives the folder back. A request in flight is cut off;
-// what was acknowledged is on disk already.
+// Close ends the connections and the watch of the clock, waits for the requests that are being served, and gives the
+// folder back. A request that still sends or receives is cut off; what was acknowledged is on disk already.
 func (s *Server) Close() error {
 	if s.closed.Swap(true) {
 		return nil
@@ -185,6 +186,7 @@ func (s *Server) Close() error {
 	s.stop()
 	err := s.http.Close()
 	s.running.Wait()
+	s.serving.Lock() // and never unlocked: nobody is served any more
 	if err := errors.Join(err, s.lock.Close(), s.disk.root.Close()); err != nil {
 		return fmt.Errorf("blobd: %w", err)
 	}
