@@ -377,7 +377,7 @@ func TestMatrixIsReadFromTheDatabase(t *testing.T) {
 	}
 }
 
-func TestAppliesOfOneServerTakeTurns(t *testing.T) {
+func TestAppliesOfOneDatabaseTakeTurns(t *testing.T) {
 	t.Parallel()
 	p := load(t)
 	o := options(p, newDatabase(t))

@@ -2,7 +2,7 @@
 // the difference, proves the result by logging in as every login, and lets a program refuse a login that may do more, or
 // less, than declared.
 //
-// A [Policy] is immutable once loaded. All functions are safe for concurrent use; two Apply of one server take turns.
+// A [Policy] is immutable once loaded. All functions are safe for concurrent use; two Apply of one database take turns.
 // Passwords come from the caller, travel to the server only as SCRAM-SHA-256 verifiers (RFC 5803) and appear in no plan,
 // error or log.
 package access
