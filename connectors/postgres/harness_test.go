@@ -314,7 +314,7 @@ func eventually(t *testing.T, want string, got func() string) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(time.Minute)
+	deadline := time.After(3 * time.Minute)
 	for {
 		if got() == want {
 			return
