@@ -141,13 +141,7 @@ const (
 )
 
 // String is Kafka Streams' name.
-func (s State) String() string {
-	names := [...]string{"CREATED", "REBALANCING", "RUNNING", "PENDING_SHUTDOWN", "NOT_RUNNING", "PENDING_ERROR", "ERROR"}
-	if s < 0 || int(s) >= len(names) {
-		return fmt.Sprintf("State(%d)", int(s))
-	}
-	return names[s]
-}
+func (s State) String() string { return run.State(s).String() }
 
 // RestoreEvent tells how the restoration of a store begins, goes on or ends.
 type RestoreEvent struct {

@@ -16,9 +16,11 @@ const (
 )
 
 // wordCount is the program of the README.
-func wordCount() *stream.Builder {
+func wordCount() *stream.Builder { return countWords(lines, counts) }
+
+func countWords(in stream.Topic[string, string], out stream.Topic[string, int64]) *stream.Builder {
 	b := stream.NewBuilder()
-	b.Stream(lines).
+	b.Stream(in).
 		FlatMapValues(func(_ string, line string, emit func(string)) {
 			for w := range strings.FieldsSeq(strings.ToLower(line)) {
 				emit(w)
@@ -27,7 +29,7 @@ func wordCount() *stream.Builder {
 		GroupBy(func(_ string, word string) string { return word }).
 		Count(stream.As("counts")).
 		ToStream().
-		To(counts)
+		To(out)
 	return b
 }
 

@@ -37,6 +37,15 @@ const (
 	Failed
 )
 
+// String is Kafka Streams' name.
+func (s State) String() string {
+	names := [...]string{"CREATED", "REBALANCING", "RUNNING", "PENDING_SHUTDOWN", "NOT_RUNNING", "PENDING_ERROR", "ERROR"}
+	if s < 0 || int(s) >= len(names) {
+		return fmt.Sprintf("State(%d)", int(s))
+	}
+	return names[s]
+}
+
 // Restored tells how the restoration of a store goes.
 type Restored struct {
 	Store     string
@@ -177,7 +186,7 @@ func (e *Engine) become(s State) {
 			close(e.ready)
 		}
 	}
-	e.o.Log.Info("state", "from", int(old), "to", int(s))
+	e.o.Log.Info("state", "from", old.String(), "to", s.String())
 	e.o.OnState(old, s)
 }
 

@@ -23,6 +23,7 @@ var ErrTopics = errors.New("stream: a topic is missing or does not fit")
 const (
 	reachTimeout  = 30 * time.Second
 	createTimeout = 30 * time.Second
+	absentGrace   = 5 * time.Second // a topic made a moment ago may not be known to every broker yet
 	pause         = 100 * time.Millisecond
 )
 
@@ -63,32 +64,45 @@ func (s *topicSizes) put(details kadm.TopicDetails) {
 func (e *Engine) prepare(ctx context.Context) error {
 	p := e.o.Program.Plan
 	sources, sinks := p.UserTopics(plan.Source), p.UserTopics(plan.Sink)
-	all := slices.Concat(sources, sinks)
-	if dlq := e.o.Program.DeadLetter; dlq != "" {
-		all = append(all, dlq)
-	}
+	all := slices.Concat(sources, sinks, dead(e.o.Program.DeadLetter))
 	slices.Sort(all)
-	found, err := e.describe(ctx, slices.Compact(all))
-	if err != nil {
-		return err
-	}
-	var faults []error
-	missing := func(topics []string, what string) {
-		for _, t := range topics {
-			if d, ok := found[t]; !ok || d.Err != nil {
-				faults = append(faults, fmt.Errorf("%w: %s topic %q: %s", ErrTopics, what, t, topicFault(d.Err)))
-			}
+	all = slices.Compact(all)
+	for start := time.Now(); ; {
+		found, err := e.describe(ctx, all)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(absent(found, sources, "source"), absent(found, sinks, "sink"), absent(found, dead(e.o.Program.DeadLetter), "dead letter"))
+		if err == nil {
+			return e.makeInternal(ctx, found)
+		}
+		if time.Since(start) > absentGrace {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
 		}
 	}
-	missing(sources, "source")
-	missing(sinks, "sink")
-	if dlq := e.o.Program.DeadLetter; dlq != "" {
-		missing([]string{dlq}, "dead letter")
+}
+
+func dead(topic string) []string {
+	if topic == "" {
+		return nil
 	}
-	if len(faults) > 0 {
-		return errors.Join(faults...)
+	return []string{topic}
+}
+
+// absent names the topics that are not there, or cannot be read.
+func absent(found kadm.TopicDetails, topics []string, what string) error {
+	var faults []error
+	for _, t := range topics {
+		if d, ok := found[t]; !ok || d.Err != nil {
+			faults = append(faults, fmt.Errorf("%w: %s topic %q: %s", ErrTopics, what, t, topicFault(d.Err)))
+		}
 	}
-	return e.makeInternal(ctx, found)
+	return errors.Join(faults...)
 }
 
 // topicFault says what is wrong with a topic and what to do about it.
