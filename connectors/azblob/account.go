@@ -99,4 +99,4 @@ func (a *Account) EnsureContainer(ctx context.Context, name string) error {
 	return nil
 }
 
-func (a *Account) container(name string) *container.Client { return a.service.NewContainerClient(name) }
+func (a *Account) Container(name string) *container.Client { return a.service.NewContainerClient(name) }

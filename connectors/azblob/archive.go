@@ -47,7 +47,7 @@ func OpenArchive(ctx context.Context, account *Account, cfg ArchiveConfig) (*Arc
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System{}
 	}
-	a := &Archive{cfg: cfg, account: account, c: account.container(cfg.Container)}
+	a := &Archive{cfg: cfg, account: account, c: account.Container(cfg.Container)}
 	return a, a.Verify(ctx)
 }
 

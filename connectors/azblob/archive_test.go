@@ -11,6 +11,9 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/millrun/millrun/internal/clock"
 	"github.com/millrun/millrun/internal/events"
@@ -267,5 +270,66 @@ func TestArchiveOnAzuriteWhenItIsAllowed(t *testing.T) {
 	other.Body, other.SHA256 = strings.NewReader("other"), ""
 	if _, err := a.Put(ctx, other); !errors.As(err, new(*DigestError)) {
 		t.Fatalf("other bytes: %v", err)
+	}
+}
+
+func TestSoftDeleteIsNoSurePurge(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, err := r.account.service.SetProperties(ctx, &service.SetPropertiesOptions{DeleteRetentionPolicy: &service.RetentionPolicy{Enabled: new(true), Days: new(int32(7))}})
+	ok(t, err)
+	var mutable *MutableError
+	if _, err := OpenArchive(ctx, r.account, ArchiveConfig{Container: "archive", Clock: r.clock}); !errors.As(err, &mutable) || !strings.Contains(err.Error(), "7 days") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestPutsAreCountedByResult(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	m := NewMetrics(prometheus.NewRegistry())
+	a, err := OpenArchive(ctx, r.account, ArchiveConfig{Container: "archive", Clock: r.clock, Metrics: m})
+	ok(t, err)
+	o := r.object("bytes")
+	r.put(a, o)
+	r.put(a, o)
+	wrong := o
+	wrong.Body, wrong.SHA256 = strings.NewReader("other"), ""
+	_, err = a.Put(ctx, wrong)
+	broken := o
+	broken.SHA256 = "not this"
+	_, err2 := a.Put(ctx, broken)
+	if err == nil || err2 == nil {
+		t.Fatalf("%v, %v", err, err2)
+	}
+	for result, want := range map[string]float64{"stored": 1, "existed": 1, "refused": 1, "failed": 1} {
+		if got := testutil.ToFloat64(m.puts.WithLabelValues(result)); got != want {
+			t.Errorf("%s: %v, want %v", result, got, want)
+		}
+	}
+	if got := testutil.ToFloat64(m.bytes); got != 5 {
+		t.Errorf("%v bytes, want 5", got)
+	}
+	_, err = NewPurger(PurgerConfig{})
+	if err == nil {
+		t.Error("a purger of nothing was made")
+	}
+}
+
+func TestListByHourOfReceipt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a := r.archive()
+	early := r.object("early")
+	r.put(a, early)
+	r.clock.Advance(time.Hour)
+	r.put(a, r.object("late"))
+	var names []string
+	ok(t, a.List(ctx, HourPrefix("raw", origin), func(e Entry) error {
+		names = append(names, e.Name)
+		return nil
+	}))
+	if len(names) != 1 || names[0] != early.Name {
+		t.Fatalf("got %v", names)
 	}
 }

@@ -54,7 +54,7 @@ func Check(ctx context.Context, cfg CheckConfig) (Report, error) {
 	}
 	k := &checker{lives: map[string]*lifeRecord{}, now: s.now}
 	var end chain
-	err = readLedger(ctx, cfg.Account.container(ledger.Container), "", func(name string, content []byte) error {
+	err = readLedger(ctx, cfg.Account.Container(ledger.Container), "", func(name string, content []byte) error {
 		return end.check(name, content, k.line)
 	})
 	k.report.Lines = int(end.seq)

@@ -80,7 +80,7 @@ func OpenLedger(ctx context.Context, a *Account, cfg LedgerConfig) (*Ledger, err
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{cfg: cfg, c: a.container(cfg.Container)}
+	l := &Ledger{cfg: cfg, c: a.Container(cfg.Container)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l, l.load(ctx)

@@ -83,7 +83,7 @@ func TestBrokenChainIsFound(t *testing.T) {
 			r.overwrite("ledger", first, rest)
 		},
 		"a file is removed": func(r *rig) {
-			_, err := r.account.container("ledger").NewBlobClient(first).Delete(ctx, nil)
+			_, err := r.account.Container("ledger").NewBlobClient(first).Delete(ctx, nil)
 			ok(r.t, err)
 		},
 		"a line is half":        func(r *rig) { r.overwrite("ledger", second, strings.TrimSuffix(content(r, second), "}\n")) },
@@ -112,7 +112,7 @@ func TestBrokenChainIsFound(t *testing.T) {
 
 func content(r *rig, name string) string {
 	r.t.Helper()
-	resp, err := r.account.container("ledger").NewBlobClient(name).DownloadStream(ctx, nil)
+	resp, err := r.account.Container("ledger").NewBlobClient(name).DownloadStream(ctx, nil)
 	ok(r.t, err)
 	return text(r.t, resp.Body, nil)
 }
@@ -211,7 +211,7 @@ func TestErrorsHoldNeitherNamesNorSecrets(t *testing.T) {
 	}
 	r := newRig(t)
 	ok(t, r.account.Ping(ctx))
-	c := r.account.container("nowhere").NewBlockBlobClient("raw/2026/11/23/10/img_secret.jpg")
+	c := r.account.Container("nowhere").NewBlockBlobClient("raw/2026/11/23/10/img_secret.jpg")
 	_, err := c.Upload(ctx, streaming.NopCloser(strings.NewReader("x")), nil)
 	if got := brief(err).Error(); strings.Contains(got, "img_secret") || !strings.Contains(got, "404 ContainerNotFound") {
 		t.Errorf("got %q", got)

@@ -172,13 +172,13 @@ func (r *rig) put(a *Archive, o Object) Stored {
 // overwrite is somebody else's unconditional upload.
 func (r *rig) overwrite(container, name, text string) {
 	r.t.Helper()
-	_, err := r.account.container(container).NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(strings.NewReader(text)), nil)
+	_, err := r.account.Container(container).NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(strings.NewReader(text)), nil)
 	ok(r.t, err)
 }
 
 func (r *rig) entries(container string) []Entry {
 	r.t.Helper()
-	return entriesOf(r.t, r.account.container(container))
+	return entriesOf(r.t, r.account.Container(container))
 }
 
 func entriesOf(t *testing.T, c *container.Client) []Entry {

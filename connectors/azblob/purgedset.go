@@ -32,7 +32,7 @@ type PurgedSet struct {
 // NewPurgedSet returns an empty set; Refresh or Run fills it.
 func NewPurgedSet(a *Account, cfg LedgerConfig) *PurgedSet {
 	cfg, fault := cfg.withDefaults()
-	return &PurgedSet{cfg: cfg, fault: fault, c: a.container(cfg.Container), at: map[string]time.Time{}, seen: map[string]bool{}}
+	return &PurgedSet{cfg: cfg, fault: fault, c: a.Container(cfg.Container), at: map[string]time.Time{}, seen: map[string]bool{}}
 }
 
 // PurgedAt is when the tenant's image was purged; false when it was not, or longer than 30 days ago.

@@ -91,7 +91,7 @@ func NewPurger(cfg PurgerConfig) (*Purger, error) {
 	}
 	p := &Purger{cfg: cfg}
 	if cfg.Analytics != "" {
-		p.analytics = cfg.Account.container(cfg.Analytics)
+		p.analytics = cfg.Account.Container(cfg.Analytics)
 	}
 	return p, nil
 }

@@ -163,7 +163,7 @@ func actions(t *testing.T, r *rig) string {
 	t.Helper()
 	var out []string
 	var end chain
-	ok(t, readLedger(ctx, r.account.container("ledger"), "", func(name string, content []byte) error {
+	ok(t, readLedger(ctx, r.account.Container("ledger"), "", func(name string, content []byte) error {
 		return end.check(name, content, func(l Line) { out = append(out, string(l.Action)) })
 	}))
 	return strings.Join(out, " ")
@@ -235,7 +235,7 @@ func TestStagingIsSweptByExpiryClaimAndAge(t *testing.T) {
 func TestAnalyticsFilesGoAtTheirEarliestExpiry(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	c := r.account.container("analytics")
+	c := r.account.Container("analytics")
 	put := func(name string, meta map[string]*string) {
 		_, err := c.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(strings.NewReader("PAR1")), &blockblob.UploadOptions{Metadata: meta})
 		ok(t, err)

@@ -51,7 +51,7 @@ func NewStaging(a *Account, cfg StagingConfig) *Staging {
 	if cfg.Keep <= 0 {
 		cfg.Keep = events.Retention
 	}
-	s := &Staging{cfg: cfg, c: a.container(cfg.Container)}
+	s := &Staging{cfg: cfg, c: a.Container(cfg.Container)}
 	s.buffers.New = func() any { return new([stagingBlock]byte) }
 	return s
 }

@@ -181,7 +181,7 @@ func (c *call) getMetadata() error {
 		h.Set("X-Ms-Version-Id", v.ID.String())
 	}
 	for k, value := range v.Meta {
-		h[metaPrefix+k] = []string{value}
+		h.Set(metaPrefix+k, value)
 	}
 	return c.done(http.StatusOK)
 }

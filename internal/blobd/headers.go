@@ -152,7 +152,7 @@ func (c *call) describe(v *version, current bool) {
 		h.Set("X-Ms-Tag-Count", strconv.Itoa(len(v.Tags)))
 	}
 	for k, value := range v.Meta {
-		h[metaPrefix+k] = []string{value}
+		h.Set(metaPrefix+k, value)
 	}
 }
 

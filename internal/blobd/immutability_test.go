@@ -297,3 +297,25 @@ func TestDateIsTheClocks(t *testing.T) {
 		t.Fatalf("Date %s, Last-Modified %s, want %s", props.Date, props.LastModified, want)
 	}
 }
+
+func TestProtectedSnapshotStopsTheDeleteOfAll(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	c := r.worm("worm", 1, true) // snapshots get the container's default
+	put(t, c, "x", "text")
+	b := c.NewBlobClient("x")
+	snap := must(b.CreateSnapshot(ctx, nil))(t)
+	all := &blob.DeleteOptions{DeleteSnapshots: new(blob.DeleteSnapshotsOptionTypeInclude)}
+	_, err := b.Delete(ctx, all)
+	wantError(t, err, 409, "BlobImmutableDueToPolicy")
+	one := must(b.WithSnapshot(*snap.Snapshot))(t)
+	_, err = one.Delete(ctx, nil)
+	wantError(t, err, 409, "BlobImmutableDueToPolicy")
+	r.clock.Advance(24 * time.Hour)
+	must(b.Delete(ctx, all))(t)
+	for _, item := range versionsOf(t, c, "x") {
+		if item.Snapshot != nil {
+			t.Fatal("the snapshot is still there")
+		}
+	}
+}

@@ -62,7 +62,7 @@ func (c *call) getContainer() error {
 	h.Set("ETag", rec.ETag.quoted())
 	h.Set("Last-Modified", httpTime(rec.Modified))
 	for name, value := range rec.Meta {
-		h[metaPrefix+name] = []string{value}
+		h.Set(metaPrefix+name, value)
 	}
 	if c.query.Get("comp") == "" {
 		h.Set("X-Ms-Lease-Status", "unlocked")
