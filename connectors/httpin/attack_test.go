@@ -61,8 +61,8 @@ func TestAnEndlessBodyIsCutOffAtTheLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusRequestEntityTooLarge || sent.n > 16<<20 {
-		t.Errorf("%d after %d bytes", resp.StatusCode, sent.n)
+	if resp.StatusCode != http.StatusRequestEntityTooLarge || sent.n.Load() > 16<<20 {
+		t.Errorf("%d after %d bytes", resp.StatusCode, sent.n.Load())
 	}
 	if d.staging.len() != 0 {
 		t.Error("something was left in staging")
