@@ -99,4 +99,5 @@ func (a *Account) EnsureContainer(ctx context.Context, name string) error {
 	return nil
 }
 
+// Container is the SDK's client of one container, for what this package has no words for.
 func (a *Account) Container(name string) *container.Client { return a.service.NewContainerClient(name) }

@@ -22,11 +22,14 @@ type pass struct {
 	fault error // the first name that could not be emptied
 }
 
-// image is a life of an image in the archive.
+// image is a life of an image in the archive. Whose it is and when it is due is said by the oldest version of its
+// original: a later one may be anybody's, whatever its metadata says.
 type image struct {
 	tenant, id string // empty when nothing of it was written by us
 	hour       string
-	due        time.Time // the latest of its own blobs
+	original   bool      // tenant, id and version are those of a raw/ blob
+	version    string    // that tenant and id are from
+	due        time.Time // of the original; without one, the latest of its own blobs
 	foreign    time.Time // when blobs without an expiry of their own would be due
 	policy     string
 	held       bool
@@ -93,13 +96,28 @@ func (i *image) add(e Entry, keep time.Duration) {
 		}
 		return
 	}
-	i.due = later(i.due, due)
-	i.tenant, i.id = e.Meta(metaTenant), e.Meta(metaImageID)
+	i.learn(e, due)
 	switch {
 	case e.Locked:
 		i.policy = "locked"
 	case !e.Until.IsZero():
 		i.policy = "unlocked"
+	}
+}
+
+// learn takes an entry that was written by us, or looks like it.
+func (i *image) learn(e Entry, due time.Time) {
+	original := strings.HasPrefix(e.Name, "raw/") && e.Snapshot == ""
+	switch {
+	case i.original && (!original || e.VersionID > i.version):
+		return
+	case original:
+		i.due = due
+	default:
+		i.due = later(i.due, due)
+	}
+	if original || i.id == "" || e.VersionID < i.version {
+		i.tenant, i.id, i.version, i.original = e.Meta(metaTenant), e.Meta(metaImageID), e.VersionID, original
 	}
 }
 

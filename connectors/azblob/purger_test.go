@@ -382,3 +382,33 @@ func TestStagingSweepOnAzurite(t *testing.T) {
 		t.Fatalf("left: %+v", e)
 	}
 }
+
+// Who may write could otherwise keep an image for ever, or have it told under another's name, by metadata alone.
+func TestForgedMetadataNeitherDelaysNorRenames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	a, p := r.archive(), r.purger(nil)
+	o := r.object("bytes")
+	r.put(a, o)
+	r.put(a, r.metadata(o, "{}"))
+	forged := map[string]*string{"expires_at": new("2036-01-01T00:00:00Z"), "tenant": new("other"), "image_id": new("img_other"), "sha256": new("00")}
+	for _, name := range []string{o.Name, strings.Replace(o.Name, ".jpg", ".png", 1), events.MetadataName(origin, o.ImageID, 1), events.MetadataName(origin, o.ImageID, 2)} {
+		_, err := a.c.NewBlockBlobClient(name).Upload(ctx, streaming.NopCloser(strings.NewReader("x")), &blockblob.UploadOptions{Metadata: forged})
+		ok(t, err)
+	}
+	r.pass(p)
+	r.clock.Advance(week)
+	if s := r.pass(p); s.Gone != 1 || s.Failed != 0 {
+		t.Fatalf("%+v", s)
+	}
+	if e := r.entries("archive"); len(e) != 0 {
+		t.Fatalf("left: %+v", e)
+	}
+	set := NewPurgedSet(r.account, r.ledgerConfig())
+	ok(t, set.Refresh(ctx))
+	_, ours := set.PurgedAt("demo", o.ImageID)
+	_, theirs := set.PurgedAt("other", "img_other")
+	if !ours || theirs {
+		t.Fatalf("told as ours: %t, as another's: %t", ours, theirs)
+	}
+}
