@@ -1,4 +1,4 @@
-package main
+package grayscale
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ func TestGrayscaleKeepsSizeAndLosesColour(t *testing.T) {
 	if err := png.Encode(&b, m); err != nil {
 		t.Fatal(err)
 	}
-	out, err := grayscale(step.Request{}, b.Bytes())
+	out, err := Step(step.Request{}, b.Bytes())
 	if err != nil || len(out) != 1 || out[0].Width != 10 || out[0].Height != 5 {
 		t.Fatalf("%+v %v", out, err)
 	}
@@ -29,7 +29,7 @@ func TestGrayscaleKeepsSizeAndLosesColour(t *testing.T) {
 	if g, ok := got.(*image.Gray); !ok || g.GrayAt(0, 0).Y != color.GrayModel.Convert(m.At(3, 3)).(color.Gray).Y {
 		t.Errorf("got %T, pixel %v", got, got.At(0, 0))
 	}
-	if _, err := grayscale(step.Request{}, []byte("text")); err == nil {
+	if _, err := Step(step.Request{}, []byte("text")); err == nil {
 		t.Error("a text became a picture")
 	}
 }
