@@ -15,6 +15,9 @@ import (
 // purgeInterval is Kafka Streams' repartition.purge.interval.ms.
 const purgeInterval = 30 * time.Second
 
+// reachTimeout is how long brokers may take to answer at the start before Run gives up.
+const reachTimeout = 30 * time.Second
+
 // App runs a topology. All methods are safe for concurrent use.
 type App struct {
 	config   Config
@@ -39,7 +42,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 	a := &App{config: c, topology: &Topology{b: d.definition(), plan: prog.Plan}, done: make(chan struct{})}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.engine = run.New(run.Options{
-		Program: prog, Brokers: c.Brokers, ClientID: c.ClientID, ClientOptions: c.ClientOptions, Threads: c.Threads,
+		Program: prog, Reach: reachTimeout, Brokers: c.Brokers, ClientID: c.ClientID, ClientOptions: c.ClientOptions, Threads: c.Threads,
 		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, c.CommitInterval), Buffered: c.BufferedRecords,
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,

@@ -146,7 +146,7 @@ func (t *thread) purge(offsets []task.Offset) {
 	t.lastPurge = time.Now()
 	t.purges.Go(func() {
 		defer t.purging.Unlock()
-		ctx, cancel := context.WithTimeout(context.Background(), createTimeout)
+		ctx, cancel := context.WithTimeout(t.life, createTimeout)
 		defer cancel()
 		if _, err := t.e.admin.DeleteRecords(ctx, done); err != nil {
 			t.log.Warn("repartition topics were not purged; the next commit tries again", "error", err)

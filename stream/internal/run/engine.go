@@ -64,6 +64,7 @@ type Options struct {
 	Threads           int
 	CommitInterval    time.Duration
 	PurgeInterval     time.Duration
+	Reach             time.Duration // how long brokers may take to answer at the start
 	Buffered          int
 	Reset             opt.Reset
 	ReplicationFactor int

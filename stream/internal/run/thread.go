@@ -62,7 +62,7 @@ type thread struct {
 
 	purging sync.Mutex // held while a purge is under way
 	purges  sync.WaitGroup
-	life    context.Context // of purges: ends with the thread
+	life    context.Context // of everything but polling: ends with the thread, or when draining takes too long
 }
 
 // part is a partition of a topic.
@@ -85,9 +85,17 @@ func (t *thread) labels(more ...string) []string {
 
 // run is the life of a thread.
 func (t *thread) run(ctx context.Context) error {
-	life, end := context.WithCancel(context.Background())
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	t.life = life
+	// What is under way when ctx ends is finished, but not for ever.
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-life.Done():
+		case <-time.After(drainLimit):
+			end()
+		}
+	})()
 	cl, err := kgo.NewClient(t.options()...)
 	if err != nil {
 		return fmt.Errorf("stream: client: %w", err)
@@ -132,7 +140,7 @@ func (t *thread) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		fetches := t.poll(ctx, busy)
 		t.mu.Lock()
-		more, err := t.work(ctx, fetches)
+		more, err := t.work(t.life, fetches)
 		t.mu.Unlock()
 		t.cl.AllowRebalance()
 		if err != nil {
@@ -408,7 +416,7 @@ func (t *thread) countTask(a *active) {
 
 // shutdown gives everything back: with a last commit if the thread ended well.
 func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	ctx, cancel := context.WithTimeout(t.life, drainLimit)
 	defer cancel()
 	t.mu.Lock()
 	err := t.commit(ctx)

@@ -19,9 +19,8 @@ import (
 // ErrTopics is the cause when a topic is missing or does not fit.
 var ErrTopics = errors.New("stream: a topic is missing or does not fit")
 
-// Times of the start. A broker that does not answer within reach is reported, not waited for.
+// Times of the start.
 const (
-	reachTimeout  = 30 * time.Second
 	createTimeout = 30 * time.Second
 	absentGrace   = 5 * time.Second // a topic made a moment ago may not be known to every broker yet
 	pause         = 100 * time.Millisecond
@@ -115,10 +114,10 @@ func topicFault(err error) string {
 
 // describe asks about topics and remembers their sizes.
 func (e *Engine) describe(ctx context.Context, topics []string) (kadm.TopicDetails, error) {
-	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.o.Reach)
 	defer cancel()
-	if err := e.client.Ping(ctx); err != nil {
-		return nil, fmt.Errorf("stream: no broker of %s answers: %w", strings.Join(e.o.Brokers, ", "), err)
+	if err := e.reach(ctx); err != nil {
+		return nil, err
 	}
 	found, err := e.admin.ListTopics(ctx, topics...)
 	if err != nil {
@@ -126,6 +125,21 @@ func (e *Engine) describe(ctx context.Context, topics []string) (kadm.TopicDetai
 	}
 	e.partitions.put(found)
 	return found, nil
+}
+
+// reach waits until a broker answers: they may be starting, as the application is.
+func (e *Engine) reach(ctx context.Context) error {
+	for {
+		err := e.client.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("stream: no broker of %s answers: %w", strings.Join(e.o.Brokers, ", "), err)
+		case <-time.After(pause):
+		}
+	}
 }
 
 // makeInternal creates the internal topics that are missing and compares those that are there. Several instances may do so
