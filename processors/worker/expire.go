@@ -69,8 +69,7 @@ func (r *receive) attend(id string, now time.Time) error {
 		return err
 	case !now.Before(img.ExpiresAt):
 		r.metrics.expired.Inc()
-		_, _, err := r.images.Delete(id)
-		return err
+		return r.images.Delete(id, r.expiryStamp(img.ExpiresAt))
 	case !img.Status.Final() && !now.Before(img.ReceivedAt.Add(events.SettleLimit)):
 		r.metrics.ended.WithLabelValues(string(events.StatusFailed), events.CodeTooLate).Inc()
 		f := &fault{code: events.CodeTooLate, err: fmt.Errorf("it was not settled within %s", events.SettleLimit)}
@@ -80,6 +79,15 @@ func (r *receive) attend(id string, now time.Time) error {
 	}
 	r.due.add(&img) // a final image waits for its end; another life of the same id for its own moments
 	return nil
+}
+
+// expiryStamp is the timestamp of a tombstone: the expiry itself, however late it is noticed, so that the tombstone's own
+// retention begins with it. It is never ahead of the records' clock, which a broker would not take.
+func (r *receive) expiryStamp(expiry time.Time) time.Time {
+	if now := r.c.Stamp.Now(); now.Before(expiry) {
+		return now
+	}
+	return expiry
 }
 
 // dueHeap is a heap by time.

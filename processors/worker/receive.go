@@ -17,7 +17,7 @@ type receive struct {
 	*pipeline
 
 	ctx    *stream.ProcessorContext[string, effect]
-	images state.KeyValueStore[string, events.Image]
+	images state.TimestampedKeyValueStore[string, events.Image]
 	due    dues
 }
 
@@ -148,7 +148,7 @@ func (r *receive) handle(q receipt, img events.Image, known bool) error {
 func (r *receive) pass(q receipt, img events.Image, what outcome) error {
 	if !img.Seen.Has(q.offset, q.raw.ReceivedAt) {
 		img.Seen.Add(q.offset, q.raw.ReceivedAt)
-		if err := r.images.Put(img.ImageID, img); err != nil {
+		if err := r.images.Put(img.ImageID, img, r.c.Stamp.Now()); err != nil {
 			return err
 		}
 	}
@@ -203,7 +203,7 @@ func (r *receive) start(q receipt, img events.Image, now time.Time) error {
 	}
 	img.Reach(events.StatusProcessing, began)
 	r.due.add(&img)
-	if err := r.images.Put(img.ImageID, img); err != nil {
+	if err := r.images.Put(img.ImageID, img, r.c.Stamp.Now()); err != nil {
 		return err
 	}
 	if err := r.say(&img, events.StatusProcessing, began); err != nil {
@@ -242,7 +242,7 @@ func (r *receive) finish(q receipt, img events.Image, done *result, began time.T
 			return err
 		}
 	}
-	if err := r.images.Put(img.ImageID, img); err != nil {
+	if err := r.images.Put(img.ImageID, img, r.c.Stamp.Now()); err != nil {
 		return err
 	}
 	value, err := r.encodeProcessed(q, &img, done, began)
@@ -272,7 +272,7 @@ func (r *receive) end(img *events.Image, s events.Status, f *fault) error {
 	at := img.After(r.now())
 	img.Reach(s, at)
 	img.ErrorCode, img.Error = f.code, f.Error()
-	if err := r.images.Put(img.ImageID, *img); err != nil {
+	if err := r.images.Put(img.ImageID, *img, r.c.Stamp.Now()); err != nil {
 		return err
 	}
 	return r.say(img, s, at)

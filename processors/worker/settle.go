@@ -15,7 +15,7 @@ import (
 type settle struct {
 	*pipeline
 
-	images state.KeyValueStore[string, events.Image]
+	images state.TimestampedKeyValueStore[string, events.Image]
 }
 
 // Init opens the store.
@@ -47,7 +47,7 @@ func (s *settle) Process(ctx *stream.ProcessorContext[string, effect], rec strea
 	}
 	current := known && img.First.Blob == e.Receipt
 	if current && !e.Duplicate && apply(&img, e) {
-		if err := s.images.Put(img.ImageID, img); err != nil {
+		if err := s.images.Put(img.ImageID, img, s.c.Stamp.Now()); err != nil {
 			return err
 		}
 	}

@@ -18,7 +18,7 @@ const (
 
 // lives is the store of events.Image by image_id. Its changelog is compacted within an hour, so that a tombstone takes
 // what it deletes with it.
-var lives = state.KeyValue[string, events.Image](events.StoreImages, state.ValueSerde[events.Image](imageSerde{}), state.Logging(map[string]string{
+var lives = state.TimestampedKeyValue[string, events.Image](events.StoreImages, state.ValueSerde[events.Image](imageSerde{}), state.Logging(map[string]string{
 	"cleanup.policy":            "compact",
 	"max.compaction.lag.ms":     "3600000",
 	"delete.retention.ms":       "3600000",

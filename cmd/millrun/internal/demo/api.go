@@ -34,7 +34,7 @@ type receipt struct {
 	Status    any       `json:"status"` // accepted, or the HTTP number of a part
 }
 
-// status is the answer about one image.
+// status is the answer about one image, or about one that was purged.
 type status struct {
 	ImageID string `json:"image_id"`
 	Status  string `json:"status"`
@@ -123,7 +123,17 @@ func (a *api) status(ctx context.Context, id string) (answer, status, error) {
 		return ans, status{}, err
 	}
 	var s status
-	return ans, s, json.Unmarshal(ans.body, &s)
+	switch ans.code {
+	case http.StatusOK:
+		err = json.Unmarshal(ans.body, &s)
+	case http.StatusGone: // a problem, whose status is a number
+		var gone struct {
+			PurgedAt time.Time `json:"purged_at"`
+		}
+		err = json.Unmarshal(ans.body, &gone)
+		s.PurgedAt = gone.PurgedAt
+	}
+	return ans, s, err
 }
 
 // change publishes an event to a change topic.

@@ -114,6 +114,8 @@ func begin(ctx context.Context, o Options, photos []*photo) (*story, error) {
 	s.in, err = install.Start(ctx, install.Options{
 		Dir: o.Dir, Tenants: []string{s.tenant, s.other}, KafkaMemory: true, External: o.Real, Log: o.Log,
 		Sample: true,
+		// The story asks for the status of every picture again and again, within one minute.
+		Limits: config.Limits{RequestsPerMinute: 60_000},
 	})
 	if err != nil {
 		return nil, err

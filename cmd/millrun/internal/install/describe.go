@@ -23,13 +23,14 @@ func (i *Installation) describe(o Options, s *secrets) (*config.Config, *Connect
 		return nil, nil, err
 	}
 	c := &config.Config{
-		Tenants:    map[string]config.Tenant{},
-		Blob:       config.Blob{ConnectionString: i.blob.ConnectionString(blobAddr)},
-		HTTP:       config.HTTP{Addr: addr, PublicURL: "http://" + addr},
-		Auth:       config.Auth{APIKeys: s.apiKeys()},
-		Retention:  config.Retention{HMACKey: s.LedgerKey},
-		Feed:       config.Feed{Tenant: o.FeedTenant},
-		Embedded:   config.Embedded{Dir: i.Dir, Kafka: o.External == nil},
+		Tenants:   map[string]config.Tenant{},
+		Blob:      config.Blob{ConnectionString: i.blob.ConnectionString(blobAddr)},
+		HTTP:      config.HTTP{Addr: addr, PublicURL: "http://" + addr},
+		Auth:      config.Auth{APIKeys: s.apiKeys()},
+		Retention: config.Retention{HMACKey: s.LedgerKey},
+		Feed:      config.Feed{Tenant: o.FeedTenant},
+		Limits:    o.Limits,
+		Embedded:  config.Embedded{Dir: i.Dir, Kafka: o.External == nil},
 	}
 	if o.Sample {
 		if c.Processors, err = SampleSteps(); err != nil {

@@ -41,6 +41,7 @@ type Options struct {
 	BlobPort     int
 	PostgresPort int
 	Sample       bool           // run the sample step
+	Limits       config.Limits  // zero fields: the defaults
 	External     *config.Config // brokers and database of a real cluster in place of the embedded ones; nil for none
 	Log          *slog.Logger
 }
@@ -55,8 +56,8 @@ type Installation struct {
 
 	lock  *child.FileLock
 	admin string // superuser's URL of the embedded shop database
-	blob *blobd.Server
-	pg   *pgd.Server
+	blob  *blobd.Server
+	pg    *pgd.Server
 }
 
 // Start brings the parts up, applies topics and access, and writes the configuration. When it fails it leaves nothing

@@ -77,7 +77,7 @@ func (s *Set) doors(ctx context.Context) (*doors, error) {
 	if d.codec, err = events.NewCodec(s.Config.Kafka.SchemaRegistry); err != nil {
 		return nil, err
 	}
-	if d.intake, err = intake.New(intake.Config{Limits: s.limits(), MaxBytes: s.Config.Limits.FileBytes, Staging: st.staging}); err != nil {
+	if d.intake, err = intake.New(intake.Config{Limits: s.limits(), MaxBytes: s.Config.Limits.FileBytes, Keep: s.retention(), Staging: st.staging}); err != nil {
 		return nil, err
 	}
 	s.entrance = d

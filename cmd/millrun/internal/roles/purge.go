@@ -22,7 +22,7 @@ func (s *Set) purge(ctx context.Context) ([]role, error) {
 	}
 	p, err := azblob.NewPurger(azblob.PurgerConfig{
 		Account: st.account, Archive: st.archive, Staging: st.staging, Analytics: s.Config.Blob.Containers.Analytics,
-		Ledger: ledger, Clock: s.Clock, Metrics: st.metrics, Log: s.Log,
+		Ledger: ledger, Clock: s.Clock, Keep: s.retention(), Metrics: st.metrics, Log: s.Log,
 	})
 	if err != nil {
 		return nil, err

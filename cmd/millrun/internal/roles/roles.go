@@ -139,8 +139,19 @@ func (s *Set) kafka() []kgo.Opt {
 	return []kgo.Opt{kgo.SeedBrokers(s.Config.Kafka.Brokers...)}
 }
 
+// members are the options of consumers whose places are given to others only when their session ends. On a laptop a
+// killed process should not be waited for as long as across a network.
+func (s *Set) members() []kgo.Opt {
+	if s.Config.Embedded.Dir == "" {
+		return s.kafka()
+	}
+	return append(s.kafka(), kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(time.Second))
+}
+
 // retention is how long an image stays.
-func (s *Set) retention() time.Duration { return time.Duration(s.Config.Retention.Days) * 24 * time.Hour }
+func (s *Set) retention() time.Duration {
+	return time.Duration(s.Config.Retention.Days) * 24 * time.Hour
+}
 
 // stamp is the clock of record timestamps.
 func (s *Set) stamp() clock.Clock { return install.StampOf(s.Config, s.Clock) }

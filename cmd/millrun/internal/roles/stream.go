@@ -20,7 +20,7 @@ func (s *Set) worker(ctx context.Context) ([]role, error) {
 		steps = append(steps, host.Step{Name: p.Name, Version: p.Version, Command: p.Command, Timeout: p.Timeout})
 	}
 	w, err := worker.New(worker.Config{
-		Kafka: s.kafka(), Codec: d.codec, Staging: d.staging, Tenants: s.classes(), Steps: steps, Limits: s.limits(),
+		Kafka: s.members(), Codec: d.codec, Staging: d.staging, Tenants: s.classes(), Steps: steps, Limits: s.limits(),
 		MaxBytes: s.Config.Limits.FileBytes, DecodeMemory: s.Config.Limits.DecodeMemory, Clock: s.Clock, Stamp: s.stamp(),
 		Replication: s.Config.Kafka.Replication, Log: s.Log, Metrics: s.metrics,
 	})
@@ -37,7 +37,7 @@ func (s *Set) archive(ctx context.Context) ([]role, error) {
 		return nil, err
 	}
 	k, err := sink.New(sink.Config{
-		Kafka: s.kafka(), Codec: d.codec, Staging: d.staging, Archive: d.storage.archive, Clock: s.Clock, Stamp: s.stamp(),
+		Kafka: s.members(), Codec: d.codec, Staging: d.staging, Archive: d.storage.archive, Clock: s.Clock, Stamp: s.stamp(),
 		Replication: s.Config.Kafka.Replication, Log: s.Log, Metrics: s.metrics,
 	})
 	if err != nil {
@@ -53,9 +53,9 @@ func (s *Set) analytics(ctx context.Context) ([]role, error) {
 		return nil, err
 	}
 	w, err := parquet.New(parquet.Config{
-		Kafka: s.kafka(), Codec: d.codec, Analytics: d.account.Container(s.Config.Blob.Containers.Analytics), Clock: s.Clock,
+		Kafka: s.members(), Codec: d.codec, Analytics: d.account.Container(s.Config.Blob.Containers.Analytics), Clock: s.Clock,
 		Quiet: s.quiet(),
-		Log: s.Log, Metrics: s.metrics,
+		Log:   s.Log, Metrics: s.metrics,
 	})
 	if err != nil {
 		return nil, err
