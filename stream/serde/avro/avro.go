@@ -1,4 +1,5 @@
-// Package avro is the Serde of Avro records, on goavro.
+// Package avro is the Serde of Avro records. goavro checks schemas and writes; reading allocates nothing that the bytes do
+// not hold, so that hostile bytes cost no memory.
 //
 // It writes Avro's single-object encoding (two bytes C3 01, the fingerprint of the schema, the value), or, when it has a
 // schema Registry, Confluent's wire format (one byte 0, the schema's number, the value). It reads both, whichever it
@@ -166,12 +167,13 @@ func (s *typed[T]) Decode(b []byte, _ serde.Meta) (v T, err error) {
 	if err != nil {
 		return v, err
 	}
-	native, tail, err := c.avro.NativeFromBinary(rest)
+	in := &input{b: rest}
+	native, err := in.read(c.root)
 	if err != nil {
 		return v, fmt.Errorf("avro: %s: %w", reflect.TypeFor[T](), err)
 	}
-	if len(tail) > 0 {
-		return v, fmt.Errorf("avro: %s: %d bytes follow the value", reflect.TypeFor[T](), len(tail))
+	if len(in.b) > 0 {
+		return v, fmt.Errorf("avro: %s: %d bytes follow the value", reflect.TypeFor[T](), len(in.b))
 	}
 	if err := decode(c.root, native, reflect.ValueOf(&v).Elem()); err != nil {
 		return v, fmt.Errorf("avro: %s: %w", reflect.TypeFor[T](), err)

@@ -60,11 +60,11 @@ func (r *Registry) id(ctx context.Context, subject, schema string) (int, error) 
 	if r.mock != nil {
 		id = r.mock.register(schema)
 	} else {
-		made, err := r.remote.CreateSchema(ctx, subject, sr.Schema{Schema: schema, Type: sr.TypeAvro})
+		made, err := r.remote.RegisterSchema(ctx, subject, sr.Schema{Schema: schema, Type: sr.TypeAvro}, -1, -1)
 		if err != nil {
 			return 0, fmt.Errorf("avro: register schema for %s: %w", subject, err)
 		}
-		id = made.ID
+		id = made
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,6 +15,9 @@ type node struct {
 	items    *node  // array, map
 	branches []*node
 	fields   []field
+	symbols  []string // enum
+	size     int64    // fixed
+	scale    int64    // decimal
 }
 
 type field struct {
@@ -96,7 +99,8 @@ func (p *parser) described(s map[string]any, space string) (*node, error) {
 	}
 	logical, _ := s["logicalType"].(string)
 	if on, known := logicalTypes[logical]; known && (on == kind || logical == "decimal") {
-		return &node{kind: kind, logical: logical, name: kind + "." + logical}, nil
+		scale, _ := s["scale"].(float64)
+		return &node{kind: kind, logical: logical, name: kind + "." + logical, scale: int64(scale)}, nil
 	}
 	return n, nil
 }
@@ -113,7 +117,16 @@ func (p *parser) declared(kind string, s map[string]any, space string) (*node, e
 	}
 	n := &node{kind: kind, name: full}
 	if logical, _ := s["logicalType"].(string); kind == "fixed" && logical == "decimal" {
-		n.logical = logical
+		scale, _ := s["scale"].(float64)
+		n.logical, n.scale = logical, int64(scale)
+	}
+	if size, ok := s["size"].(float64); ok {
+		n.size = int64(size)
+	}
+	symbols, _ := s["symbols"].([]any)
+	for _, symbol := range symbols {
+		text, _ := symbol.(string)
+		n.symbols = append(n.symbols, text)
 	}
 	p.named[full] = n
 	fields, _ := s["fields"].([]any)
