@@ -55,6 +55,12 @@ var programs = map[string]func(*stream.Builder){
 		s.To("raw")
 		s.MapValues(func(_ string, n int64) int64 { return 100 / n }, stream.Named("divide")).To("out")
 	},
+	"ties": func(b *stream.Builder) {
+		s := b.Stream[string, string]("in").SelectKey(func(_, v string) string { return v })
+		for _, name := range []string{"one", "two", "three", "four", "five"} {
+			s.GroupByKey().Count(stream.As(name), state.NoLogging()).ToStream().To(stream.Topic[string, int64]("out-" + name))
+		}
+	},
 	"delayed": func(b *stream.Builder) {
 		b.Stream[string, string]("in").Process(newDelay, stream.Uses(waiting), stream.Named("delay")).To("out")
 	},
