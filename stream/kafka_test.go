@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of these tests. It is no measurement: nothing depends on how long things take.
-const patience = 60 * time.Second
+const patience = 90 * time.Second
 
 // cluster is a broker and what tests do with it.
 type cluster struct {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"github.com/millrun/millrun/stream"
@@ -35,7 +36,8 @@ func TestMain(m *testing.M) {
 func worker() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	cfg := stream.Config{ApplicationID: os.Getenv(workerEnv), Brokers: []string{os.Getenv(brokerEnv)}, CommitInterval: 200 * time.Millisecond}
+	cfg := stream.Config{ApplicationID: os.Getenv(workerEnv), Brokers: []string{os.Getenv(brokerEnv)}, CommitInterval: 200 * time.Millisecond,
+		ClientOptions: []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)}} // the least a broker allows: a killed worker is missed sooner
 	if _, err := fmt.Sscan(os.Getenv(threadsEnv), &cfg.Threads); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 2

@@ -98,3 +98,29 @@ func TestStateIsRestoredByAnotherMemberAfterARestart(t *testing.T) {
 	c.write(x, in, 4, 5_000)
 	c.latest(out, int64Of, x.want)
 }
+
+func TestAfterAKillNothingIsMissing(t *testing.T) {
+	t.Parallel()
+	c, app, in, out := shared(t)
+	x := newText()
+	victim := c.process(app, in, out, 1)
+	c.write(x, in, 4, 20_000)
+	if err := victim.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-victim.done
+	victim.cmd = nil
+	c.write(x, in, 4, 10_000)
+	// The group notices by its session timeout; at least once means that no word is counted too few times.
+	c.app(countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out)), stream.Config{ApplicationID: app})
+	got := map[string]int64{}
+	c.read(out, func(r *kgo.Record) bool {
+		got[string(r.Key)] = int64Of(r.Value)
+		for w, n := range x.want {
+			if got[w] < n {
+				return false
+			}
+		}
+		return true
+	})
+}
