@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,12 +38,12 @@ func (u *uploadCommand) Run(ctx context.Context) error {
 }
 
 func (u *uploadCommand) send(ctx context.Context, c *client, path string) error {
-	f, err := os.Open(path)
+	image, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	answer, err := c.post(ctx, "/v1/images", "application/octet-stream", f)
-	if err := errors.Join(err, f.Close()); err != nil {
+	answer, err := c.post(ctx, "/v1/images", "application/octet-stream", bytes.NewReader(image))
+	if err != nil {
 		return err
 	}
 	var receipt struct {

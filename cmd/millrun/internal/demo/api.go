@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -147,10 +148,8 @@ func (a *api) change(ctx context.Context, topic string, event any) (answer, erro
 
 // want turns an unexpected code into an error that shows the answer's beginning.
 func (a answer) want(codes ...int) error {
-	for _, c := range codes {
-		if a.code == c {
-			return nil
-		}
+	if slices.Contains(codes, a.code) {
+		return nil
 	}
 	return fmt.Errorf("answered %d, want %v: %.200s", a.code, codes, a.body)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
@@ -35,7 +34,7 @@ type item struct {
 func (b *blobs) list(ctx context.Context, in, prefix string) ([]item, error) {
 	var items []item
 	pager := b.container(in).NewListBlobsFlatPager(&azblob.ListBlobsFlatOptions{
-		Prefix:  to.Ptr(prefix),
+		Prefix:  &prefix,
 		Include: azblob.ListBlobsInclude{Versions: true, Deleted: true, Snapshots: true, UncommittedBlobs: true},
 	})
 	for pager.More() {

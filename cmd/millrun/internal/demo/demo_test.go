@@ -22,8 +22,7 @@ func TestBombIsSmallAndClaimsItsSize(t *testing.T) {
 		t.Errorf("the bomb has %d bytes; it is meant to look harmless", len(b))
 	}
 	_, err = images.Header(bytes.NewReader(b), images.Limits{})
-	var refusal *images.Error
-	if !errors.As(err, &refusal) {
+	if _, refused := errors.AsType[*images.Error](err); !refused {
 		t.Errorf("its header is read as %v, want a refusal", err)
 	}
 }

@@ -68,7 +68,7 @@ func (n *needles) searchDir(dir string) (int, error) {
 		}
 		files++
 		if what := n.in(b); what != "" {
-			rel, _ := filepath.Rel(dir, path) //nolint:errcheck // only for the message; path is below dir
+			rel, _ := filepath.Rel(dir, path)
 			return fmt.Errorf("%s holds the %s", rel, what)
 		}
 		return nil

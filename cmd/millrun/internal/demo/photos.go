@@ -15,8 +15,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/millrun/millrun/internal/events"
 	_ "golang.org/x/image/webp" // formats that the pipeline accepts
+
+	"github.com/millrun/millrun/internal/events"
 )
 
 // photo is a picture of the story and what becomes of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -34,9 +35,7 @@ type event map[string]any
 
 func (s *story) event(fields event) event {
 	e := event{"event_id": uuid.NewString(), "occurred_at": s.in.Clock.Now().UTC().Format(time.RFC3339Nano)}
-	for k, v := range fields {
-		e[k] = v
-	}
+	maps.Copy(e, fields)
 	return e
 }
 

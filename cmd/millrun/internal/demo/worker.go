@@ -37,16 +37,21 @@ func startWorker(dir string) (*worker, error) {
 	if err := w.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("demo: %w", err), log.Close())
 	}
-	go func() { w.done <- w.cmd.Wait() }()
+	go w.wait()
 	return w, nil
 }
+
+// wait reaps the process and keeps how it ended.
+func (w *worker) wait() { w.done <- w.cmd.Wait() }
 
 // kill ends the process without warning, as a power cut would.
 func (w *worker) kill() error {
 	if err := w.cmd.Process.Kill(); err != nil {
 		return fmt.Errorf("demo: the worker had ended by itself (see worker.log): %w", err)
 	}
-	<-w.done
+	if err := <-w.done; err == nil {
+		return errors.Join(errors.New("demo: the worker had ended by itself, see worker.log"), w.log.Close())
+	}
 	return w.log.Close()
 }
 
