@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/stream"
@@ -452,4 +454,35 @@ func TestMetricsTellWhatWasDone(t *testing.T) {
 	if len(a.Topology().Graph().Nodes) == 0 || a.Topology().Describe() == "" {
 		t.Error("the topology is not there")
 	}
+}
+
+func TestAMemberTheGroupHasGivenUpJoinsAgain(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	c.topics(2, "lines", "word-counts")
+	c.produce("lines", pair{"", "a b"})
+	c.app(wordCount(), stream.Config{ApplicationID: "fenced"})
+	c.latest("word-counts", int64Of, map[string]int64{"a": 1, "b": 1})
+	refused := make(chan struct{})
+	c.fake.ControlKey(int16(kmsg.OffsetCommit), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		commit := req.(*kmsg.OffsetCommitRequest)
+		resp := commit.ResponseKind().(*kmsg.OffsetCommitResponse)
+		for _, topic := range commit.Topics {
+			rt := kmsg.NewOffsetCommitResponseTopic()
+			rt.Topic, rt.TopicID = topic.Topic, topic.TopicID
+			for _, p := range topic.Partitions {
+				rp := kmsg.NewOffsetCommitResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, kerr.IllegalGeneration.Code
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			resp.Topics = append(resp.Topics, rt)
+		}
+		close(refused)
+		return resp, nil, true
+	})
+	c.produce("lines", pair{"", "c"})
+	<-refused
+	// What was not committed is processed again, by a task restored from the changelog; then it goes on.
+	c.produce("lines", pair{"", "d"})
+	c.read("word-counts", func(r *kgo.Record) bool { return string(r.Key) == "d" })
 }

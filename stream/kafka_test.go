@@ -23,6 +23,7 @@ type cluster struct {
 	brokers []string
 	client  *kgo.Client
 	admin   *kadm.Client
+	fake    *kfake.Cluster // nil: a real one
 }
 
 // fake starts an embedded broker.
@@ -33,7 +34,9 @@ func fake(t testing.TB) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	return connect(t, c.ListenAddrs())
+	out := connect(t, c.ListenAddrs())
+	out.fake = c
+	return out
 }
 
 func connect(t testing.TB, brokers []string) *cluster {
@@ -43,7 +46,7 @@ func connect(t testing.TB, brokers []string) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	return &cluster{t, brokers, client, kadm.NewClient(client)}
+	return &cluster{t: t, brokers: brokers, client: client, admin: kadm.NewClient(client)}
 }
 
 func (c *cluster) ctx() context.Context {

@@ -327,7 +327,8 @@ func (t *thread) maybeCommit(ctx context.Context) error {
 	if errors.Is(err, errMoved) {
 		t.log.Info("commit refused, a rebalance is under way", "error", err)
 		if !errors.Is(err, kerr.RebalanceInProgress) {
-			t.drop(t.tasks)
+			t.giveUp(t.drop(t.tasks))
+			t.cl.ForceRebalance() // the client finds out by its heartbeats at the latest
 		}
 		return nil
 	}
