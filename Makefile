@@ -11,8 +11,6 @@ LINTER_VERSION := v2.15.0
 REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
-XIMAGE    = $(shell go list -m -f '{{.Dir}}' golang.org/x/image)
-GOIMAGES  = $(shell go env GOROOT)/src/image/testdata
 
 .PHONY: help build demo test cover lint fmt bench real real-stop clean
 
@@ -29,8 +27,9 @@ $(BIN): $(SOURCES) $(shell find . -name '*.sql' -o -name '*.avsc' -o -name '*.ya
 demo: build ## the whole story on embedded parts, on real photographs (ONCE=1 exits after it, REAL=1 takes Apache Kafka)
 	@go mod download golang.org/x/image
 	$(if $(REAL),@$(MAKE) --no-print-directory real)
-	$(BIN) demo $(if $(ONCE),--once) $(if $(REAL),--real --config $(REAL_DIR)/config.yaml) --dir $(DEMO_DIR) \
-		--images $(XIMAGE)/testdata --images $(GOIMAGES)
+	@ximage=$$(go list -m -f '{{.Dir}}' golang.org/x/image) && goroot=$$(go env GOROOT) && \
+	$(BIN) demo $(if $(ONCE),--once) $(if $(REAL),--real --config $(REAL_DIR)/config.yaml) --dir $(DEMO_DIR) --log-level warn \
+		--images "$$ximage/testdata" --images "$$goroot/src/image/testdata" --images "$$goroot/src/image/png/testdata"
 
 # The race detector needs a C compiler; without one the tests run without it, and say so. The rig of real components is
 # shared by all packages and gone when the last test is.
