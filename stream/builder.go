@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -75,7 +76,7 @@ func (b *Builder) Table[K, V any](topic Topic[K, V], opts ...TableSource) KTable
 	read := f.source(source, string(topic), types[K, V](), s.Reset)
 	read.Table = true
 	read.Body = sourceBody[K, V](s.KeySerde, s.ValueSerde)
-	t := &tableFlow{flow: flow{b: b.b, ks: s.KeySerde, vs: s.ValueSerde}}
+	t := &tableFlow{b: b.b, ks: s.KeySerde, vs: s.ValueSerde}
 	if named {
 		t.keep(f, declared[K, V](f, &s, s.KeySerde, s.ValueSerde))
 	}
@@ -142,7 +143,7 @@ func (b *build) at(op string) maker {
 	}
 }
 
-func (m maker) fault(node, format string, args ...any) {
+func (m maker) faultf(node, format string, args ...any) {
 	m.b.graph.Fault(plan.Fault{Site: m.site, Op: m.op, Node: node, Err: fmt.Errorf(format, args...)})
 }
 
@@ -161,12 +162,12 @@ func (m maker) source(name, topic, types string, reset *opt.Reset) *plan.Node {
 // topic checks a topic's name and that everybody means the same by it.
 func (m maker) topic(name, types string) {
 	if err := legalTopic(name); err != nil {
-		m.fault("", "%w", err)
+		m.faultf("", "%w", err)
 		return
 	}
 	old, ok := m.b.topics[name]
 	if ok && old.types != types {
-		m.fault("", "topic %q holds %s here and %s at %s:%d", name, types, old.types, old.site.File, old.site.Line)
+		m.faultf("", "topic %q holds %s here and %s at %s:%d", name, types, old.types, old.site.File, old.site.Line)
 		return
 	}
 	m.b.topics[name] = reading{types, m.site}
@@ -232,11 +233,11 @@ func findBoth[K, V any](rs *resolver, k, v any) (ks serde.Serde[K], vs serde.Ser
 // keep declares a store of an operator or a processor.
 func (b *build) keep(m maker, d *store.Decl) {
 	if old, ok := b.opened[d.Name]; ok && old != d {
-		m.fault(d.Name, "the store %q is declared twice: use one handle for it", d.Name)
+		m.faultf(d.Name, "the store %q is declared twice: use one handle for it", d.Name)
 		return
 	}
 	if err := legalTopic(d.Name); err != nil {
-		m.fault(d.Name, "store: %w", err)
+		m.faultf(d.Name, "store: %w", err)
 	}
 	b.opened[d.Name] = d
 	b.graph.AddStore(&plan.Store{Name: d.Name, Logged: !d.NoLogging, Config: d.LogConfig, Site: m.site, Body: d})
@@ -259,7 +260,7 @@ func declared[K, V any](m maker, s *opt.Settings, ks, vs any) *store.Decl {
 	if h, ok := s.Store.(state.Any); ok {
 		d := h.Declaration(opt.Seal{})
 		if d.Kind != store.Timestamped || d.Key != reflect.TypeFor[K]() || d.Value != reflect.TypeFor[V]() {
-			m.fault(d.Name, "Into needs a state.TimestampedKeyValue[%s, %s]", reflect.TypeFor[K](), reflect.TypeFor[V]())
+			m.faultf(d.Name, "Into needs a state.TimestampedKeyValue[%s, %s]", reflect.TypeFor[K](), reflect.TypeFor[V]())
 		}
 		return d
 	}
@@ -278,22 +279,19 @@ func declared[K, V any](m maker, s *opt.Settings, ks, vs any) *store.Decl {
 
 func mismatch[T any](m maker, what string, named any) {
 	if _, ok := named.(serde.Serde[T]); named != nil && !ok {
-		m.fault("", "%s is %T, which is no Serde of %s", what, named, reflect.TypeFor[T]())
+		m.faultf("", "%s is %T, which is no Serde of %s", what, named, reflect.TypeFor[T]())
 	}
 }
 
 // faults makes the plan's faults errors, in the order of the program.
 func faults(fs []plan.Fault) error {
+	fs = slices.Clone(fs)
+	slices.SortStableFunc(fs, func(a, b plan.Fault) int {
+		return cmp.Or(strings.Compare(a.Site.File, b.Site.File), a.Site.Line-b.Site.Line)
+	})
 	errs := make([]error, len(fs))
 	for i, f := range fs {
 		errs[i] = &TopologyError{Op: f.Op, Node: f.Node, File: f.Site.File, Line: f.Site.Line, Err: f.Err}
 	}
-	slices.SortStableFunc(errs, func(a, b error) int {
-		x, y := a.(*TopologyError), b.(*TopologyError)
-		if x.File != y.File {
-			return strings.Compare(x.File, y.File)
-		}
-		return x.Line - y.Line
-	})
 	return errors.Join(errs...)
 }

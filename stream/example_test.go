@@ -203,8 +203,7 @@ func ExampleTopologyError() {
 	b := stream.NewBuilder()
 	b.Stream[string, string]("no topic").To("out")
 	_, err := b.Build(stream.Config{ApplicationID: "app"})
-	var fault *stream.TopologyError
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*stream.TopologyError](err); ok {
 		fmt.Println(fault.Op, fault.Line > 0, fault.Err)
 	}
 	// Output:

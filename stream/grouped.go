@@ -75,7 +75,7 @@ func aggregate[K, V, A any](g KGroupedStream[K, V], op, prefix string, set opt.S
 	if reflect.TypeFor[V]() == reflect.TypeFor[A]() && op == "Reduce" {
 		values = gr.vs
 	}
-	t := &tableFlow{flow: flow{b: gr.b, ks: first(set.KeySerde, gr.ks), vs: first(set.ValueSerde, values)}}
+	t := &tableFlow{b: gr.b, ks: first(set.KeySerde, gr.ks), vs: first(set.ValueSerde, values)}
 	t.keep(m, declared[K, A](m, &set, gr.ks, values))
 	t.n = m.node(plan.Processor, name, parent)
 	t.n.Stores = t.stores()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -97,10 +98,8 @@ func (c *cluster) read(topic string, f func(*kgo.Record) (enough bool)) {
 		if ctx.Err() != nil {
 			c.t.Fatalf("topic %s did not show what was waited for within %s", topic, patience)
 		}
-		for _, r := range fetches.Records() {
-			if f(r) {
-				return
-			}
+		if slices.ContainsFunc(fetches.Records(), f) {
+			return
 		}
 	}
 }

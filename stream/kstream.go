@@ -76,7 +76,7 @@ func (s KStream[K, V]) Merge(other KStream[K, V], opts ...Option) KStream[K, V] 
 	}
 	m := s.s.b.at("Merge")
 	if other.s.b != s.s.b {
-		m.fault("", "the other stream belongs to another Builder")
+		m.faultf("", "the other stream belongs to another Builder")
 		return s
 	}
 	n := m.node(plan.Processor, s.s.b.graph.Named(set.Name, "KSTREAM-MERGE-"), s.s.n, other.s.n)
@@ -103,7 +103,7 @@ func (s KStream[K, V]) To(topic Topic[K, V], opts ...Produced) {
 	n.Topics = []string{string(topic)}
 	choose, ok := set.Partition.(func(string, K, V, int) int)
 	if set.Partition != nil && !ok {
-		m.fault(n.Name, "Partition is %T, which does not take %s", set.Partition, types[K, V]())
+		m.faultf(n.Name, "Partition is %T, which does not take %s", set.Partition, types[K, V]())
 	}
 	n.Body = sinkBody(first(set.KeySerde, s.s.ks), first(set.ValueSerde, s.s.vs), choose)
 }
@@ -135,7 +135,7 @@ func (s KStream[K, V]) Process[K2, V2 any, P Processor[K, V, K2, V2]](supplier f
 func (s KStream[K, V]) GroupByKey(opts ...Grouped) KGroupedStream[K, V] {
 	set := grouped(opts)
 	return KGroupedStream[K, V]{g: &grouping{
-		flow: flow{b: s.s.b, n: s.s.n, ks: first(set.KeySerde, s.s.ks), vs: first(set.ValueSerde, s.s.vs), rekeyed: s.s.rekeyed},
+		b: s.s.b, n: s.s.n, ks: first(set.KeySerde, s.s.ks), vs: first(set.ValueSerde, s.s.vs), rekeyed: s.s.rekeyed,
 		name: set.Name,
 	}}
 }
@@ -149,7 +149,7 @@ func (s KStream[K, V]) GroupBy[K2 any](key func(K, V) K2, opts ...Grouped) KGrou
 	}
 	n := s.s.then("GroupBy", "KSTREAM-KEY-SELECT-", named, selectKeyBody(key))
 	return KGroupedStream[K2, V]{g: &grouping{
-		flow: flow{b: s.s.b, n: n, ks: set.KeySerde, vs: first(set.ValueSerde, s.s.vs), rekeyed: true},
+		b: s.s.b, n: n, ks: set.KeySerde, vs: first(set.ValueSerde, s.s.vs), rekeyed: true,
 		name: set.Name,
 	}}
 }
@@ -195,7 +195,7 @@ func (b BranchedKStream[K, V]) Branch(match func(K, V) bool, opts ...Option) KSt
 func (b BranchedKStream[K, V]) Default(opts ...Option) KStream[K, V] {
 	for _, w := range *b.branches {
 		if w.match == nil {
-			b.s.b.at("Default").fault(w.node.Name, "the switch has a Default already")
+			b.s.b.at("Default").faultf(w.node.Name, "the switch has a Default already")
 		}
 	}
 	return b.add("Default", 0, nil, opts)

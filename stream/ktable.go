@@ -79,7 +79,7 @@ func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs 
 	if !named && set.Kept {
 		from.b.graph.StoreName(prefix) // as Java: a Materialized without a name burns a number and makes no store
 	}
-	out := &tableFlow{flow: flow{b: from.b, ks: first(set.KeySerde, from.ks), vs: first(set.ValueSerde, vs)}}
+	out := &tableFlow{b: from.b, ks: first(set.KeySerde, from.ks), vs: first(set.ValueSerde, vs)}
 	name := from.b.graph.Named(set.Name, prefix)
 	if named {
 		out.keep(m, declared[K, V](m, &set, from.ks, vs))

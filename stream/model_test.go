@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -71,9 +72,7 @@ func TestStateAfterAnyCommitsAndCrashes(t *testing.T) {
 func rows(t *rapid.T, s state.TimestampedKeyValueStore[string, int64]) map[string]int64 {
 	out := map[string]int64{}
 	all := s.All()
-	for k, n := range all.All() {
-		out[k] = n
-	}
+	maps.Insert(out, all.All())
 	if err := all.Err(); err != nil {
 		t.Fatal(err)
 	}

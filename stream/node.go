@@ -91,8 +91,7 @@ func protected[K, V any](r *task.Rec, next step[K, V], k K, v V) (err error) {
 
 // faulty makes an error of a node one that knows where it happened. Final errors pass as they are.
 func faulty(stage task.Stage, n *plan.Node, err error) error {
-	var f *task.Fault
-	if errors.As(err, &f) {
+	if _, ok := errors.AsType[*task.Fault](err); ok {
 		return err
 	}
 	return &task.Fault{Stage: stage, Node: n.Name, Err: err}

@@ -182,10 +182,10 @@ func checkLife[K2, V2 any](m maker, name string, p reflect.Type) {
 	if _, has := p.MethodByName("Init"); has && !p.Implements(reflect.TypeFor[interface {
 		Init(ctx *ProcessorContext[K2, V2]) error
 	}]()) {
-		m.fault(name, "%s.Init is not Init(*stream.ProcessorContext[%s, %s]) error and would never be called", p, reflect.TypeFor[K2](), reflect.TypeFor[V2]())
+		m.faultf(name, "%s.Init is not Init(*stream.ProcessorContext[%s, %s]) error and would never be called", p, reflect.TypeFor[K2](), reflect.TypeFor[V2]())
 	}
 	if _, has := p.MethodByName("Close"); has && !p.Implements(reflect.TypeFor[interface{ Close() error }]()) {
-		m.fault(name, "%s.Close is not Close() error and would never be called", p)
+		m.faultf(name, "%s.Close is not Close() error and would never be called", p)
 	}
 }
 

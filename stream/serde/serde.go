@@ -1,5 +1,7 @@
 package serde
 
+import "slices"
+
 // Serde translates values of T. It never sees null: that is nil where T has one, and a tombstone otherwise.
 // It is safe for concurrent use.
 type Serde[T any] interface {
@@ -28,9 +30,9 @@ type Headers []Header
 
 // Get returns the last value of key.
 func (h Headers) Get(key string) ([]byte, bool) {
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].Key == key {
-			return h[i].Value, true
+	for _, v := range slices.Backward(h) {
+		if v.Key == key {
+			return v.Value, true
 		}
 	}
 	return nil, false

@@ -162,7 +162,7 @@ func (d *Driver) end() {
 func (d *Driver) fail(err error) {
 	if d.err == nil {
 		d.err = stream.TaskFailure(opt.Seal{}, err)
-		d.script.line("! %v", d.err)
+		d.script.linef("! %v", d.err)
 	}
 }
 
@@ -269,7 +269,7 @@ func (d *Driver) pipe(in task.Input) {
 // Advance moves the wall clock and fires what is due.
 func (d *Driver) Advance(by time.Duration) {
 	d.now = d.now.Add(by)
-	d.script.line("+ %s", by)
+	d.script.linef("+ %s", by)
 	for _, t := range d.tasks {
 		if d.err != nil {
 			return
@@ -301,7 +301,7 @@ func (d *Driver) maybeCommit(asked bool) {
 
 // Commit commits.
 func (d *Driver) Commit() {
-	d.script.line("commit")
+	d.script.linef("commit")
 	d.commit()
 }
 
@@ -322,7 +322,7 @@ func (d *Driver) commit() {
 // Crash loses what the process had in memory and starts again from changelogs and committed offsets. What had been sent
 // since the last commit stays sent, and its records are processed again: that is what at-least-once says.
 func (d *Driver) Crash() {
-	d.script.line("crash")
+	d.script.linef("crash")
 	d.stop()
 	d.err = nil
 	d.begin()
@@ -345,7 +345,7 @@ func (d *Driver) Store[S, R any](h state.Handle[S, R]) S {
 	if !ok {
 		d.t.Fatalf("streamtest: the topology has no store %q", h.Name())
 	}
-	all := &stores{n: d.n, Union: store.Union{Check: func() error { return nil }}}
+	all := &stores{n: d.n, Check: func() error { return nil }}
 	for _, t := range d.tasks {
 		s, _ := t.Store(h.Name())
 		all.tasks = append(all.tasks, s)

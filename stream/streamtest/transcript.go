@@ -1,6 +1,7 @@
 package streamtest
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 // transcript is what happened, one line each.
 type transcript struct{ b strings.Builder }
 
-func (s *transcript) line(format string, args ...any) {
+func (s *transcript) linef(format string, args ...any) {
 	fmt.Fprintf(&s.b, format+"\n", args...)
 }
 
@@ -36,7 +37,7 @@ func text(b []byte) string {
 	if b == nil {
 		return "null"
 	}
-	if utf8.Valid(b) && strings.IndexFunc(string(b), func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }) < 0 {
+	if utf8.Valid(b) && bytes.IndexFunc(b, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }) < 0 {
 		return strconv.Quote(string(b))
 	}
 	return hex.EncodeToString(b)

@@ -84,7 +84,7 @@ func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error
 		}
 		p := kmsg.NewOffsetCommitRequestTopicPartition()
 		p.Partition, p.Offset, p.LeaderEpoch = o.Partition, o.Offset, o.Epoch
-		p.Metadata = kmsg.StringPtr(o.Metadata)
+		p.Metadata = new(o.Metadata)
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	for {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -131,10 +132,10 @@ const (
 // punctuation there are no bytes to tell.
 func (f Failure) DeadLetter(topic string) Output {
 	o := Output{Topic: topic, Partition: ByKey, Time: f.Time, Node: f.Node, Source: f.Source}
-	h := f.Headers[:len(f.Headers):len(f.Headers)]
+	h := slices.Clip(f.Headers)
 	if f.Source != nil {
 		o.Key, o.Value = f.Source.Key, f.Source.Value
-		h = f.Source.Headers[:len(f.Source.Headers):len(f.Source.Headers)]
+		h = slices.Clip(f.Source.Headers)
 	}
 	o.Headers = f.headers(h)
 	return o

@@ -53,8 +53,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // stopped wraps what ends the task.
 func (t *Task) stopped(err error, op string) error {
 	e := &Error{Task: t.id, Op: op, Source: t.rec.Source, Err: err, Node: t.nodeName(t.rec.At)}
-	var f *Fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Fault](err); ok {
 		e.Node, e.Err, e.Hint, e.Stack, e.Op = f.Node, f.Err, f.Hint, f.Stack, string(f.Stage)
 	}
 	return e

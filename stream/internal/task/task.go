@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/plan"
@@ -61,8 +62,7 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 	n := len(p.Plan.Nodes)
 	t.parts = &Assembly{Task: t, made: make([]any, n), inits: make([][]func() error, n), closes: make([][]func() error, n)}
 	for _, sub := range subs {
-		for i := len(sub.Nodes) - 1; i >= 0; i-- {
-			node := sub.Nodes[i]
+		for _, node := range slices.Backward(sub.Nodes) {
 			t.parts.made[node.Index] = p.Bodies[node.Index](t.parts, node)
 			if node.Kind == plan.Source {
 				t.addQueues(node)

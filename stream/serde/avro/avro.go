@@ -187,13 +187,13 @@ func (s *typed[T]) writer(b []byte) (*codec, []byte, error) {
 		c, err := s.numbered(int(binary.BigEndian.Uint32(b[1:])))
 		return c, b[confluentHeader:], err
 	}
-	print, rest, err := goavro.FingerprintFromSOE(b)
+	mark, rest, err := goavro.FingerprintFromSOE(b)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: they begin with % x", ErrWire, b[:min(len(b), 4)])
 	}
-	c, ok := s.byPrint[print]
+	c, ok := s.byPrint[mark]
 	if !ok {
-		return nil, nil, fmt.Errorf("avro: single-object encoding with the unknown schema fingerprint %016x: name its schema by avro.Reads", print)
+		return nil, nil, fmt.Errorf("avro: single-object encoding with the unknown schema fingerprint %016x: name its schema by avro.Reads", mark)
 	}
 	return c, rest, nil
 }

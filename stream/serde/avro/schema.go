@@ -112,8 +112,8 @@ func (p *parser) declared(kind string, s map[string]any, space string) (*node, e
 		space = own
 	}
 	full := fullName(short, space)
-	if at := strings.LastIndexByte(full, '.'); at >= 0 {
-		space = full[:at]
+	if before, _, ok := strings.CutLast(full, "."); ok {
+		space = before
 	}
 	n := &node{kind: kind, name: full}
 	if logical, _ := s["logicalType"].(string); kind == "fixed" && logical == "decimal" {
