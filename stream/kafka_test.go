@@ -58,7 +58,9 @@ func (c *cluster) ctx() context.Context {
 
 func (c *cluster) topics(partitions int32, names ...string) {
 	c.t.Helper()
-	resp, err := c.admin.CreateTopics(c.ctx(), partitions, 1, nil, names...)
+	// Records of these tests carry timestamps of the past, which must not be forgotten while they run.
+	forever := map[string]*string{"retention.ms": new("-1")}
+	resp, err := c.admin.CreateTopics(c.ctx(), partitions, 1, forever, names...)
 	if err == nil {
 		err = resp.Error()
 	}

@@ -15,3 +15,6 @@ func (d *disk) lock() (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock closes the lock file.
+func unlock(f *os.File) error { return f.Close() }

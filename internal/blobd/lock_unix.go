@@ -21,3 +21,8 @@ func (d *disk) lock() (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlock gives the folder free at once, also while a program that is just being started still holds a copy of the file.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}

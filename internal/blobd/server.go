@@ -54,7 +54,7 @@ func Open(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, key: key, disk: d, lock: lock, operations: operationTable()}
 	if err := s.load(); err != nil {
-		return nil, errors.Join(err, lock.Close(), d.root.Close())
+		return nil, errors.Join(err, unlock(lock), d.root.Close())
 	}
 	s.http = &http.Server{
 		Handler:           s,
@@ -187,7 +187,7 @@ func (s *Server) Close() error {
 	err := s.http.Close()
 	s.running.Wait()
 	s.serving.Lock() // and never unlocked: nobody is served any more
-	if err := errors.Join(err, s.lock.Close(), s.disk.root.Close()); err != nil {
+	if err := errors.Join(err, unlock(s.lock), s.disk.root.Close()); err != nil {
 		return fmt.Errorf("blobd: %w", err)
 	}
 	return nil

@@ -65,9 +65,11 @@ func Lock(ctx context.Context, path string, shared bool) (*FileLock, error) {
 	}
 }
 
-// Unlock gives the lock back.
+// Unlock gives the lock back. It says so to the kernel before it closes the file: a program that another goroutine is
+// just starting holds a copy of the open file until it has begun, and closing ours would not take the lock from it.
 func (l *FileLock) Unlock() error {
-	if err := l.file.Close(); err != nil {
+	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
+	if err := errors.Join(err, l.file.Close()); err != nil {
 		return fmt.Errorf("child: unlock: %w", err)
 	}
 	return nil

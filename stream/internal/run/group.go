@@ -215,9 +215,9 @@ func (t *thread) begin(ctx context.Context, at part) (int64, error) {
 	reset := t.policy(at.topic)
 	switch reset.Policy {
 	case opt.Earliest:
-		listed, err = t.e.admin.ListStartOffsets(ctx, at.topic)
+		listed, err = list(ctx, []string{at.topic}, t.e.admin.ListStartOffsets)
 	case opt.Latest:
-		listed, err = t.e.admin.ListCommittedOffsets(ctx, at.topic)
+		listed, err = list(ctx, []string{at.topic}, t.e.admin.ListCommittedOffsets)
 	case opt.ByDuration:
 		listed, err = t.e.admin.ListOffsetsAfterMilli(ctx, time.Now().Add(-reset.Ago).UnixMilli(), at.topic)
 	case opt.None:

@@ -74,19 +74,22 @@ func (r *restorer) begin(ctx context.Context) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	starts, err := r.t.e.admin.ListStartOffsets(ctx, keys(topics)...)
+	starts, err := list(ctx, keys(topics), r.t.e.admin.ListStartOffsets)
 	if err != nil {
 		return fmt.Errorf("stream: restore: %w", err)
 	}
-	ends, err := r.t.e.admin.ListCommittedOffsets(ctx, keys(topics)...)
+	ends, err := list(ctx, keys(topics), r.t.e.admin.ListCommittedOffsets)
 	if err != nil {
 		return fmt.Errorf("stream: restore: %w", err)
 	}
 	for at, j := range fresh {
 		start, ok1 := starts.Lookup(at.topic, at.partition)
 		end, ok2 := ends.Lookup(at.topic, at.partition)
-		if err := errors.Join(start.Err, end.Err); err != nil || !ok1 || !ok2 {
-			return fmt.Errorf("%w: changelog %s-%d: %w", ErrTopics, at.topic, at.partition, errors.Join(err))
+		if !ok1 || !ok2 {
+			return fmt.Errorf("%w: changelog %s has no partition %d", ErrTopics, at.topic, at.partition)
+		}
+		if err := errors.Join(start.Err, end.Err); err != nil {
+			return fmt.Errorf("%w: changelog %s-%d: %w", ErrTopics, at.topic, at.partition, err)
 		}
 		j.next, j.end = start.Offset, end.Offset
 	}
