@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/internal/scan"
 )
 
 // header is a record's header, or "".
@@ -60,72 +62,13 @@ func (s *story) eachRecord(ctx context.Context, f func(*kgo.Record)) (int, error
 	if err != nil {
 		return 0, fmt.Errorf("demo: %w", err)
 	}
-	starts, err1 := admin.ListStartOffsets(ctx, details.Names()...)
-	ends, err2 := admin.ListEndOffsets(ctx, details.Names()...)
-	if err := errors.Join(err1, err2); err != nil {
-		return 0, fmt.Errorf("demo: %w", err)
-	}
 	read := 0
 	for _, name := range details.Names() {
-		n, err := s.readTo(ctx, name, starts, ends, f)
-		if err != nil {
+		n, err := scan.Topic(ctx, []kgo.Opt{kgo.SeedBrokers(s.in.Connection.KafkaBrokers...)}, name, f)
+		read += n
+		if err != nil && !errors.Is(err, scan.ErrGap) { // compaction may have taken a topic's last records
 			return read, err
 		}
-		read += n
 	}
 	return read, nil
-}
-
-// readTo reads one topic from start to end; transaction markers at the end do not keep it waiting.
-func (s *story) readTo(ctx context.Context, topic string, starts, ends kadm.ListedOffsets, f func(*kgo.Record)) (int, error) {
-	left := map[int32]int64{}
-	from := map[int32]kgo.Offset{}
-	ends.Each(func(o kadm.ListedOffset) {
-		start, ok := starts.Lookup(topic, o.Partition)
-		if o.Topic == topic && ok && o.Offset > start.Offset {
-			left[o.Partition] = o.Offset
-			from[o.Partition] = kgo.NewOffset().At(start.Offset)
-		}
-	})
-	if len(left) == 0 {
-		return 0, nil
-	}
-	c, err := kgo.NewClient(kgo.SeedBrokers(s.in.Connection.KafkaBrokers...), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}), kgo.KeepControlRecords())
-	if err != nil {
-		return 0, fmt.Errorf("demo: %w", err)
-	}
-	defer c.Close()
-	read := 0
-	for len(left) > 0 {
-		fetches, err := pollQuiet(ctx, c)
-		if err != nil {
-			return read, fmt.Errorf("demo: %s: %w", topic, err)
-		}
-		if fetches == nil {
-			return read, nil
-		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			r := it.Next()
-			if !r.Attrs.IsControl() {
-				f(r)
-				read++
-			}
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-		}
-	}
-	return read, nil
-}
-
-// pollQuiet is a poll that gives up, with nil, when nothing comes for three seconds: compaction may have taken the
-// records before a topic's end.
-func pollQuiet(ctx context.Context, c *kgo.Client) (kgo.Fetches, error) {
-	quiet, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	fetches := c.PollFetches(quiet)
-	if ctx.Err() == nil && quiet.Err() != nil {
-		return nil, nil
-	}
-	return fetches, errors.Join(ctx.Err(), fetches.Err())
 }

@@ -12,16 +12,17 @@ import (
 
 // purge deletes what is due and writes the ledger. One process a ledger: a second one finds the chain grown and stops.
 func (s *Set) purge(ctx context.Context) ([]role, error) {
-	st, err := s.open(ctx)
+	st, err := s.doors(ctx)
 	if err != nil {
 		return nil, err
 	}
+	named := &claims{kafka: s.kafka(), codec: st.codec}
 	ledger, err := azblob.OpenLedger(ctx, st.account, s.ledger())
 	if err != nil {
 		return nil, err
 	}
 	p, err := azblob.NewPurger(azblob.PurgerConfig{
-		Account: st.account, Archive: st.archive, Staging: st.staging, Analytics: s.Config.Blob.Containers.Analytics,
+		Account: st.account, Archive: st.storage.archive, Staging: st.staging, Analytics: s.Config.Blob.Containers.Analytics, Claimed: named.claimed,
 		Ledger: ledger, Clock: s.Clock, Keep: s.retention(), Metrics: st.metrics, Log: s.Log,
 	})
 	if err != nil {

@@ -59,7 +59,7 @@ var needs = map[string][]config.Part{
 	Feed:      {config.PartKafka, config.PartBlob, config.PartTenants},
 	Worker:    {config.PartKafka, config.PartBlob, config.PartTenants},
 	Archive:   {config.PartKafka, config.PartBlob, config.PartHMAC},
-	Purge:     {config.PartBlob, config.PartHMAC},
+	Purge:     {config.PartKafka, config.PartBlob, config.PartHMAC},
 	Analytics: {config.PartKafka, config.PartBlob},
 	Orders:    {config.PartKafka, config.PartDatabase},
 }
