@@ -156,9 +156,14 @@ func (a answer) want(codes ...int) error {
 
 // await asks again until it is so, or tells what was still wrong when the time was up.
 func await(ctx context.Context, limit time.Duration, look func() error) error {
+	return awaitEvery(ctx, limit, 100*time.Millisecond, look)
+}
+
+// awaitEvery is await for questions that cost more than a moment.
+func awaitEvery(ctx context.Context, limit, every time.Duration, look func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		err := look()

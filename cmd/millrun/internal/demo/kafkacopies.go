@@ -76,7 +76,7 @@ func (s *story) scaled(ctx context.Context, admin *kadm.Client, dir string) (str
 		return "", fmt.Errorf("the planted record is not in %s in the first place", dir)
 	}
 	begun := time.Now()
-	err := await(ctx, 4*time.Minute, func() error {
+	err := awaitEvery(ctx, 4*time.Minute, time.Second, func() error {
 		if err := s.kafka.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("tick")}).FirstErr(); err != nil {
 			return err
 		}

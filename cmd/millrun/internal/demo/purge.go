@@ -114,7 +114,7 @@ func (s *story) traces() *needles {
 func (s *story) searchTopics(ctx context.Context) (string, error) {
 	n := s.traces()
 	read := 0
-	err := await(ctx, due, func() error {
+	err := awaitEvery(ctx, due, time.Second, func() error {
 		var found error
 		var err error
 		read, err = s.eachRecord(ctx, func(r *kgo.Record) {
@@ -132,7 +132,7 @@ func (s *story) searchTopics(ctx context.Context) (string, error) {
 func (s *story) searchFiles(ctx context.Context) (string, error) {
 	n := s.traces()
 	files := 0
-	err := await(ctx, due, func() error {
+	err := awaitEvery(ctx, due, time.Second, func() error {
 		var err error
 		files, err = n.searchDir(s.in.Dir)
 		return err

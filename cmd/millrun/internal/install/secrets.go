@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/millrun/millrun/connectors/postgres/changes"
 	"github.com/millrun/millrun/internal/config"
 )
 
@@ -28,15 +29,21 @@ type secrets struct {
 	LedgerKey string            `json:"ledger_key"`
 }
 
-// logins are the database logins by the team that uses them, as the contract names them.
-var logins = map[string]string{
-	"logistics": "logistics_app", "sales": "sales_app", "analytics": "analytics_ro",
-	"checkout": "checkout_app", "membership": "member_app",
-}
+// analyticsTeam reads and applies nothing, so no change topic tells its login.
+const analyticsTeam, analyticsLogin = "analytics", "analytics_ro"
 
-// teamTopics has the change topic that each team owns.
-var teamTopics = map[string]string{
-	"logistics": "orders.completed", "sales": "items.changes", "checkout": "orders.placed", "membership": "members.changes",
+// logins are the database logins by the team that uses them, and teamTopics the change topic that each team owns: both
+// follow from the change topics.
+var logins, teamTopics = ownership()
+
+func ownership() (logins, topics map[string]string) {
+	logins, topics = map[string]string{analyticsTeam: analyticsLogin}, map[string]string{}
+	for _, topic := range changes.Topics() {
+		team, _ := changes.Owner(topic)
+		logins[string(team)], _ = changes.Login(topic)
+		topics[string(team)] = topic
+	}
+	return logins, topics
 }
 
 // loadSecrets reads the installation's secrets, drawing those that are not there yet.

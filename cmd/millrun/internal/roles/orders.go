@@ -2,10 +2,10 @@ package roles
 
 import (
 	"context"
-	"net/url"
 	"time"
 
 	"github.com/millrun/millrun/connectors/postgres"
+	"github.com/millrun/millrun/connectors/postgres/access"
 	"github.com/millrun/millrun/connectors/postgres/changes"
 )
 
@@ -15,13 +15,12 @@ func (s *Set) orders(context.Context) ([]role, error) {
 	for _, topic := range changes.Topics() {
 		owner, _ := changes.Owner(topic)
 		cred := s.Config.Database.Credentials[string(owner)]
-		u, err := url.Parse(s.Config.Database.URL)
+		dsn, err := access.LoginURL(s.Config.Database.URL, cred.User, cred.Password)
 		if err != nil {
 			return nil, err
 		}
-		u.User = url.UserPassword(cred.User, cred.Password)
 		a, err := postgres.NewApplier(postgres.Config{
-			Topic: topic, Kafka: s.kafka(), DSN: u.String(), InstanceID: s.instance(topic), Clock: s.Clock, Stamp: s.stamp(), Metrics: s.metrics, Log: s.Log,
+			Topic: topic, Kafka: s.kafka(), DSN: dsn, InstanceID: s.instance(topic), Clock: s.Clock, Stamp: s.stamp(), Metrics: s.metrics, Log: s.Log,
 		})
 		if err != nil {
 			return nil, err
