@@ -26,8 +26,23 @@ type Grouped interface{ opt.Grouped }
 // Materialized is an option of whatever keeps a store.
 type Materialized interface{ opt.Materialized }
 
-// Processed is an option of Process.
+// Processed is an option of Process and ProcessValues.
 type Processed interface{ opt.Processed }
+
+// Printed is an option of Print.
+type Printed interface{ opt.Printed }
+
+// Repartitioned is an option of Repartition.
+type Repartitioned interface{ opt.Repartitioned }
+
+// Joined is an option of a stream-table join.
+type Joined interface{ opt.Joined }
+
+// StreamJoined is an option of a stream-stream join.
+type StreamJoined interface{ opt.StreamJoined }
+
+// TableJoined is an option of a foreign-key join: it also takes what Materialized is.
+type TableJoined interface{ opt.TableJoined }
 
 // AnyOption fits everywhere.
 type AnyOption interface {
@@ -35,8 +50,13 @@ type AnyOption interface {
 	Consumed
 	TableSource
 	Produced
+	Printed
+	Repartitioned
 	Grouped
 	Materialized
+	Joined
+	StreamJoined
+	TableJoined
 	Processed
 }
 
@@ -45,14 +65,20 @@ type SerdeOption interface {
 	Consumed
 	TableSource
 	Produced
+	Repartitioned
 	Grouped
 	Materialized
+	Joined
+	StreamJoined
+	TableJoined
 }
 
 // StoreOption fits whatever keeps a store; the settings of package state do too.
 type StoreOption interface {
 	TableSource
 	Materialized
+	StreamJoined
+	TableJoined
 }
 
 // SourceOption fits sources.
@@ -62,7 +88,10 @@ type SourceOption interface {
 }
 
 // PartitionOption fits what writes a topic.
-type PartitionOption interface{ Produced }
+type PartitionOption interface {
+	Produced
+	Repartitioned
+}
 
 // option is every option there is: the interfaces above let each constructor say where it fits.
 type option func(*opt.Settings)
@@ -88,6 +117,21 @@ func (o option) MaterializedOption(_ opt.Seal, s *opt.Settings) { o(s) }
 // ProcessedOption applies the option; only this module can call it.
 func (o option) ProcessedOption(_ opt.Seal, s *opt.Settings) { o(s) }
 
+// PrintedOption applies the option; only this module can call it.
+func (o option) PrintedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// RepartitionedOption applies the option; only this module can call it.
+func (o option) RepartitionedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// JoinedOption applies the option; only this module can call it.
+func (o option) JoinedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// StreamJoinedOption applies the option; only this module can call it.
+func (o option) StreamJoinedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// TableJoinedOption applies the option; only this module can call it.
+func (o option) TableJoinedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
 // Named names the operator; the names of its internal topics and stores follow from it.
 func Named(name string) AnyOption { return option(func(s *opt.Settings) { s.Name = name }) }
 
@@ -101,6 +145,14 @@ func ValueSerde[V any](v serde.Serde[V]) SerdeOption {
 	return option(func(s *opt.Settings) { s.ValueSerde, s.Kept = v, true })
 }
 
+// OtherSerde is the right side's value serde in a join; a wrong type is an error of the builder.
+func OtherSerde[V any](v serde.Serde[V]) interface {
+	Joined
+	StreamJoined
+} {
+	return option(func(s *opt.Settings) { s.OtherSerde = v })
+}
+
 // As names the store, which makes it open to queries.
 func As(name string) StoreOption {
 	return option(func(s *opt.Settings) { s.StoreName, s.Kept = name, true })
@@ -109,6 +161,11 @@ func As(name string) StoreOption {
 // Into uses a declared store, with its serdes and settings.
 func Into(h state.Any) StoreOption {
 	return option(func(s *opt.Settings) { s.Store, s.StoreName, s.Kept = h, h.Name(), true })
+}
+
+// DeleteWhen deletes a result that satisfies empty: what returning nil does where V has a nil.
+func DeleteWhen[V any](empty func(V) bool) StoreOption {
+	return option(func(s *opt.Settings) { s.Empty = empty })
 }
 
 // StartFrom says where a source without committed offset begins. Default: Config.OffsetReset.
@@ -121,8 +178,17 @@ func Partition[K, V any](f func(topic string, k K, v V, n int) int) PartitionOpt
 	return option(func(s *opt.Settings) { s.Partition = f })
 }
 
-// Uses connects a processor to the stores it opens.
-func Uses(stores ...state.Any) Processed {
+// GracePeriod makes a stream-table join wait for a versioned table to settle: a record is joined once stream time has
+// passed its own by d (KIP-923).
+func GracePeriod(d time.Duration) Joined {
+	return option(func(s *opt.Settings) { s.Grace, s.HasGrace = d, true })
+}
+
+// Uses connects a processor to the stores it opens; among table operators only TransformValues takes it.
+func Uses(stores ...state.Any) interface {
+	Processed
+	Materialized
+} {
 	return option(func(s *opt.Settings) {
 		for _, h := range stores {
 			s.Uses = append(s.Uses, h)

@@ -2,6 +2,7 @@ package state
 
 import (
 	"maps"
+	"time"
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/serde"
@@ -11,6 +12,8 @@ import (
 type Option interface {
 	opt.Materialized
 	opt.TableSource
+	opt.StreamJoined
+	opt.TableJoined
 }
 
 type option func(*opt.Settings)
@@ -20,6 +23,12 @@ func (o option) MaterializedOption(_ opt.Seal, s *opt.Settings) { o.set(s) }
 
 // TableSourceOption applies the option; only this module can call it.
 func (o option) TableSourceOption(_ opt.Seal, s *opt.Settings) { o.set(s) }
+
+// StreamJoinedOption applies the option; only this module can call it.
+func (o option) StreamJoinedOption(_ opt.Seal, s *opt.Settings) { o.set(s) }
+
+// TableJoinedOption applies the option; only this module can call it.
+func (o option) TableJoinedOption(_ opt.Seal, s *opt.Settings) { o.set(s) }
 
 func (o option) set(s *opt.Settings) {
 	s.Kept = true
@@ -36,8 +45,28 @@ func ValueSerde[V any](s serde.Serde[V]) Option {
 	return option(func(o *opt.Settings) { o.ValueSerde = s })
 }
 
-// InMemory keeps the store in memory. The default.
-func InMemory() Option { return option(func(*opt.Settings) {}) }
+// InMemory keeps the store in memory, with the semantics of Kafka Streams' in-memory stores.
+func InMemory() Option { return option(func(o *opt.Settings) { o.Engine = opt.Memory }) }
+
+// Persistent keeps the store with the semantics of Kafka Streams' persistent stores. The default.
+func Persistent() Option { return option(func(o *opt.Settings) { o.Engine = opt.Persistent }) }
+
+// Caching turns the record cache in front of the store on or off; Config.CacheBytes is its size. A cached store sends and
+// forwards the last of several updates of a key, when it commits or the cache is full. Default: on where Kafka Streams
+// has it on, for the tables and windows of the DSL.
+func Caching(on bool) Option {
+	return option(func(o *opt.Settings) {
+		o.Caching = opt.Off
+		if on {
+			o.Caching = opt.On
+		}
+	})
+}
+
+// Retention is how long a window store of the DSL keeps windows. Default: size plus grace.
+func Retention(d time.Duration) Option {
+	return option(func(o *opt.Settings) { o.Retention = d })
+}
 
 // Logging sets topic configurations of the changelog, beside those Kafka Streams gives it.
 func Logging(config map[string]string) Option {

@@ -4,7 +4,10 @@
 // for one marker method, and Seal, which is in every marker's signature, cannot be named outside this module.
 package opt
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // Seal is in every marker's signature.
 type Seal struct{}
@@ -25,6 +28,16 @@ type (
 	Materialized interface{ MaterializedOption(Seal, *Settings) }
 	// Processed marks options of a user's processor.
 	Processed interface{ ProcessedOption(Seal, *Settings) }
+	// Printed marks options of Print.
+	Printed interface{ PrintedOption(Seal, *Settings) }
+	// Repartitioned marks options of Repartition.
+	Repartitioned interface{ RepartitionedOption(Seal, *Settings) }
+	// Joined marks options of a stream-table join.
+	Joined interface{ JoinedOption(Seal, *Settings) }
+	// StreamJoined marks options of a stream-stream join.
+	StreamJoined interface{ StreamJoinedOption(Seal, *Settings) }
+	// TableJoined marks options of a foreign-key join.
+	TableJoined interface{ TableJoinedOption(Seal, *Settings) }
 )
 
 // Settings is what the options of one operator say together. The zero value is "nothing said".
@@ -40,7 +53,42 @@ type Settings struct {
 	NoLogging  bool              // state.NoLogging
 	LogConfig  map[string]string // state.Logging
 	Kept       bool              // any option about a store or its bytes was given, a name apart
+
+	OtherSerde any           // the right side's value in a join
+	Empty      any           // DeleteWhen: a func(V) bool
+	Timestamps any           // a timestamp extractor; the source knows its type
+	Multicast  any           // a partitioner that answers any number; the sink knows its type
+	Primary    any           // ForeignPartition: how the left table's topic is partitioned
+	Foreign    any           // ForeignPartition: how the right table's topic is partitioned
+	Partitions int           // of a repartition topic; 0 is to be derived
+	Grace      time.Duration // GracePeriod, if HasGrace
+	HasGrace   bool
+	Output     io.Writer     // of Print
+	Engine     Engine        // what a store is kept in
+	LRU        int           // state.LRU: the most entries; 0 is no limit
+	Caching    Switch        // state.Caching
+	Retention  time.Duration // state.Retention; 0 is by the window
 }
+
+// Engine is what a store is kept in.
+type Engine uint8
+
+// The engines.
+const (
+	DefaultEngine Engine = iota // the application's
+	Memory
+	Persistent
+)
+
+// Switch is a setting that may be left open.
+type Switch uint8
+
+// The positions of a Switch.
+const (
+	Unset Switch = iota
+	On
+	Off
+)
 
 // Reset says where a source begins that has no committed offset.
 type Reset struct {
