@@ -83,16 +83,22 @@ func (b *Builder) Table[K, V any](topic Topic[K, V], opts ...TableSource) KTable
 	t.n = f.node(plan.Processor, table, read)
 	t.n.Stores = t.stores()
 	t.n.Body = tableSourceBody[K, V](t)
-	t.old = func(force bool) bool {
+	materialize := func() {
 		if t.decl == nil {
-			if !force {
-				return false
-			}
-			t.keep(f, state.TimestampedKeyValue[K, V](s.StoreName, storeSerdes[K, V](s.KeySerde, s.ValueSerde)...).Declaration(opt.Seal{}))
+			t.keep(f, declared[K, V](f, &s, s.KeySerde, s.ValueSerde))
 			t.n.Stores = t.stores()
 		}
-		t.sendOld = true
-		return true
+	}
+	t.old = func(force bool) bool {
+		if force {
+			materialize()
+		}
+		t.sendOld = t.decl != nil
+		return t.sendOld
+	}
+	t.view = func() (any, []string) {
+		materialize()
+		return shelfView[K, V](t)
 	}
 	return KTable[K, V]{t: t}
 }
@@ -243,6 +249,14 @@ func (b *build) keep(m maker, d *store.Decl) {
 	b.graph.AddStore(&plan.Store{Name: d.Name, Logged: !d.NoLogging, Config: d.LogConfig, Site: m.site, Body: d})
 }
 
+// keepCached is keep for a store of the DSL, which is cached unless it says otherwise.
+func (b *build) keepCached(m maker, d *store.Decl) {
+	b.keep(m, d)
+	if s, ok := b.graph.Store(d.Name); ok {
+		s.Cached = true
+	}
+}
+
 // storeSerdes are options for a store of the library's own.
 func storeSerdes[K, V any](ks, vs any) []state.Option {
 	var out []state.Option
@@ -274,6 +288,7 @@ func declared[K, V any](m maker, s *opt.Settings, ks, vs any) *store.Decl {
 	mismatch[V](m, "ValueSerde", vs)
 	d := state.TimestampedKeyValue[K, V](s.StoreName, storeSerdes[K, V](ks, vs)...).Declaration(opt.Seal{})
 	d.NoLogging, d.LogConfig = s.NoLogging, s.LogConfig
+	d.Engine, d.LRU, d.Caching, d.Retention = s.Engine, s.LRU, s.Caching, s.Retention
 	return d
 }
 

@@ -22,6 +22,9 @@ type Config struct {
 	Brokers []string
 	// BufferedRecords is how many records of a partition may wait before fetching pauses. Default: 1000.
 	BufferedRecords int
+	// CacheBytes is how much the record caches of all threads hold together, in bytes: updates of a table are held back until
+	// the next commit, and of several of one key only the last goes on. Default: 10 MiB; -1 turns caches off.
+	CacheBytes int64
 	// ClientID names this instance to the brokers. Default: ApplicationID and a random part.
 	ClientID string
 	// ClientOptions are passed to every client: TLS, SASL, hooks.
@@ -64,10 +67,16 @@ type Config struct {
 	OnState func(old, now State)
 }
 
+// defaultCache is Kafka Streams' statestore.cache.max.bytes.
+const defaultCache = 10 << 20
+
 // defaults fills in what was not said.
 func (c *Config) defaults() {
 	if c.BufferedRecords == 0 {
 		c.BufferedRecords = 1000
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCache
 	}
 	if c.ClientID == "" {
 		var b [4]byte

@@ -227,7 +227,7 @@ func TestAProcessorsContext(t *testing.T) {
 	b := stream.NewBuilder()
 	b.Stream(texts).Process(func() *all { return &all{t, &closed} }).To(outs)
 	t.Run("driver", func(t *testing.T) {
-		d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{ApplicationID: "everything", CommitInterval: time.Hour}), streamtest.StartAt(time.Unix(9, 0)))
+		d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{ApplicationID: "everything", CommitInterval: time.Hour, CacheBytes: -1}), streamtest.StartAt(time.Unix(9, 0)))
 		in, out := d.Input(texts), d.Output(outs)
 		in.PipeRecord(stream.Record[string, string]{Key: "k", Value: "v", Timestamp: time.UnixMilli(5), Headers: serde.Headers{{Key: "h", Value: []byte("1")}}})
 		got := out.ReadAll()
@@ -350,7 +350,7 @@ func TestTheDriversStoreIsTheTasks(t *testing.T) {
 	if table.StoreName() != "counts" || b.Table[string, string]("t").StoreName() != "" {
 		t.Error("a table's store is that of Into, or none")
 	}
-	d := streamtest.New(t, b, streamtest.WithPartitions(3))
+	d := streamtest.New(t, b, streamtest.WithPartitions(3), streamtest.WithConfig(stream.Config{CacheBytes: -1}))
 	in := d.Input(texts)
 	for _, k := range []string{"a", "b", "c", "d", "a"} {
 		in.PipeAt(time.UnixMilli(3), k, "v")

@@ -174,7 +174,7 @@ func (s *script) begin(t *testing.T, td *datadriven.TestData) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := stream.Config{ApplicationID: "app", CommitInterval: every, DeadLetterTopic: "dead"}
+	c := stream.Config{ApplicationID: "app", CommitInterval: every, DeadLetterTopic: "dead", CacheBytes: -1}
 	var answer stream.Response
 	switch errs {
 	case "continue":

@@ -79,12 +79,23 @@ func aggregate[K, V, A any](g KGroupedStream[K, V], op, prefix string, set opt.S
 	t.keep(m, declared[K, A](m, &set, gr.ks, values))
 	t.n = m.node(plan.Processor, name, parent)
 	t.n.Stores = t.stores()
+	f.empty = emptiness[A](m, set.Empty)
 	t.n.Body = aggregateBody(t, f)
 	t.old = func(bool) bool {
 		t.sendOld = true
 		return true
 	}
+	t.view = func() (any, []string) { return shelfView[K, A](t) }
 	return KTable[K, A]{t: t}
+}
+
+// emptiness is what DeleteWhen asks of aggregates.
+func emptiness[A any](m maker, empty any) func(A) bool {
+	f, ok := empty.(func(A) bool)
+	if empty != nil && !ok {
+		m.faultf("", "DeleteWhen is %T, which asks nothing of %s", empty, reflect.TypeFor[A]())
+	}
+	return f
 }
 
 // generated matches names of the counter: only then the nodes around a repartition topic have names of their own.

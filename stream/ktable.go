@@ -16,15 +16,16 @@ type KTable[K, V any] struct {
 // tableFlow is a table without its types.
 type tableFlow struct {
 	flow
-	decl    *store.Decl           // nil: it keeps no store
-	sendOld bool                  // changes carry the old value; decided before any task is made
-	old     func(force bool) bool // asks the table to send old values, at the price of a store if force; says whether it will
+	decl    *store.Decl            // nil: it keeps no store
+	sendOld bool                   // changes carry the old value; decided before any task is made
+	old     func(force bool) bool  // asks the table to send old values, at the price of a store if force; says whether it will
+	view    func() (any, []string) // asks the table to be read from below; a viewing[K, V] and its stores: see viewOf
 }
 
 // keep gives the table a store.
 func (t *tableFlow) keep(m maker, d *store.Decl) {
 	t.decl = d
-	t.b.keep(m, d)
+	t.b.keepCached(m, d)
 }
 
 func (t *tableFlow) stores() []string {
@@ -56,6 +57,13 @@ func filterTable[K, V any](t KTable[K, V], op string, keep func(K, V) bool, want
 		}
 		return out.sendOld
 	}
+	from := t.t
+	out.view = func() (any, []string) {
+		if out.decl != nil {
+			return shelfView[K, V](out)
+		}
+		return mappedView(from, func(k K, v V) (V, bool) { return v, keep(k, v) == want })
+	}
 	return KTable[K, V]{t: out}
 }
 
@@ -68,6 +76,17 @@ func (t KTable[K, V]) MapValues[V2 any](f func(K, V) V2, opts ...Materialized) K
 			out.sendOld = true
 		}
 		return out.sendOld
+	}
+	from := t.t
+	out.view = func() (any, []string) {
+		if out.decl != nil {
+			return shelfView[K, V2](out)
+		}
+		nils := hasNil[V2]()
+		return mappedView(from, func(k K, v V) (V2, bool) {
+			v2 := f(k, v)
+			return v2, !(nils && isNil(v2))
+		})
 	}
 	return KTable[K, V2]{t: out}
 }

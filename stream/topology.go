@@ -66,7 +66,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 	rs := &resolver{registry: c.Serdes, plan: p, topics: map[string]task.Serdes{}}
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
-		Topics: rs.topics, MaxIdle: c.MaxTaskIdle, Retryable: IsRetryable, User: &offered{c.Metrics},
+		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),
@@ -89,6 +89,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
 		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener}
+		spec.Cached = c.CacheBytes > 0 && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
 		if s.Logged {
 			spec.Changelog = p.Changelog(d.Name)
 		}
@@ -114,6 +115,9 @@ func claim(claimed *atomic.Bool) error {
 func Assemble(_ opt.Seal, d Definition, c Config) (*task.Program, error) {
 	if c.Metrics == nil {
 		c.Metrics = metrics.New()
+	}
+	if c.CacheBytes == 0 {
+		c.CacheBytes = defaultCache
 	}
 	prog, err := assemble(d.definition(), c)
 	if err != nil {

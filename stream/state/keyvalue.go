@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/serde"
 )
@@ -132,7 +133,7 @@ func (s *keyValue[K, V]) Put(k K, v V) error {
 		return err
 	}
 	s.value = b
-	return s.b.Set(key, b, b, s.b.Now())
+	return s.b.Set(store.Write{Key: key, Local: b, Plain: b, Time: s.b.Now()})
 }
 
 // emptyMark makes the scratch space non-nil, so that a value of no bytes is told from none.
@@ -153,7 +154,7 @@ func (s *keyValue[K, V]) Delete(k K) (old V, ok bool, err error) {
 	if err != nil {
 		return old, ok, err
 	}
-	return old, ok, s.b.Set(key, nil, nil, s.b.Now())
+	return old, ok, s.b.Set(store.Write{Key: key, Time: s.b.Now()})
 }
 
 type timestampedReader[K, V any] struct{ reader[K, V] }
@@ -167,11 +168,20 @@ func (s *timestampedReader[K, V]) GetTimestamped(k K) (v Timestamped[V], ok bool
 	if err != nil || !ok {
 		return v, false, err
 	}
+	v, err = s.stamped(local)
+	return v, err == nil, err
+}
+
+// stamped reads what the store keeps; nil is the zero value.
+func (s *timestampedReader[K, V]) stamped(local []byte) (v Timestamped[V], err error) {
+	if local == nil {
+		return v, nil
+	}
 	if v.Value, err = s.value(local); err != nil {
-		return v, false, err
+		return v, err
 	}
 	v.Time = time.UnixMilli(int64(binary.BigEndian.Uint64(local))).UTC()
-	return v, true, nil
+	return v, nil
 }
 
 // timestamped is a table's store in a task's hands.
@@ -192,7 +202,7 @@ func (s *timestamped[K, V]) Put(k K, v V, t time.Time) error {
 		return err
 	}
 	s.local = b
-	return s.b.Set(key, b, b[timeLen:], at)
+	return s.b.Set(store.Write{Key: key, Local: b, Plain: b[timeLen:], Time: at})
 }
 
 func (s *timestamped[K, V]) Delete(k K, t time.Time) error {
@@ -200,5 +210,30 @@ func (s *timestamped[K, V]) Delete(k K, t time.Time) error {
 	if err != nil {
 		return err
 	}
-	return s.b.Set(key, nil, nil, t.UnixMilli())
+	return s.b.Set(store.Write{Key: key, Time: t.UnixMilli()})
+}
+
+// Flush tells f of rows that leave the store's cache: what they are now, and what they were. Where one is not there, ok is
+// false. It returns false if the store has no cache: then whoever puts a row forwards it himself. Only this module can
+// call it.
+func (s *timestamped[K, V]) Flush(_ opt.Seal, f func(k K, now, old Timestamped[V], ok, was bool) error) bool {
+	c, ok := s.b.(store.Cached)
+	if !ok {
+		return false
+	}
+	return c.OnFlush(func(key, local, before []byte) error {
+		k, err := s.ks.Decode(key, s.meta(true))
+		if err != nil {
+			return err
+		}
+		now, err := s.stamped(local)
+		if err != nil {
+			return err
+		}
+		old, err := s.stamped(before)
+		if err != nil {
+			return err
+		}
+		return f(k, now, old, local != nil, before != nil)
+	})
 }

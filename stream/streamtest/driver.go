@@ -105,9 +105,10 @@ func New(t testing.TB, d stream.Definition, opts ...Option) *Driver {
 func (d *Driver) begin() {
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.tasks = nil
+	budget := &store.Budget{Max: d.prog.CacheBytes}
 	for p := range d.n {
 		made, err := task.New(d.prog, task.ID{Partition: p}, d.prog.Plan.Subs, task.Env{
-			Context: d.ctx, Partitions: func(string) int32 { return d.n }, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
+			Context: d.ctx, Cache: budget, Partitions: func(string) int32 { return d.n }, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
 		})
 		if err != nil {
 			d.t.Fatal(err)
@@ -311,6 +312,14 @@ func (d *Driver) commit() {
 	}
 	d.lastCommit = d.now
 	for _, t := range d.tasks {
+		err := t.Flush(d.now)
+		d.dispatch(t)
+		if err != nil {
+			d.fail(err)
+			return
+		}
+	}
+	for _, t := range d.tasks {
 		offsets := t.Offsets()
 		for _, o := range offsets {
 			d.committed[place{o.Topic, o.Partition}] = o
@@ -366,8 +375,8 @@ type stores struct {
 }
 
 // Set writes to the key's partition.
-func (s *stores) Set(key, local, plain []byte, at int64) error {
-	return s.tasks[task.Partition(key, s.n)].Set(key, local, plain, at)
+func (s *stores) Set(w store.Write) error {
+	return s.tasks[task.Partition(w.Key, s.n)].Set(w)
 }
 
 // Now is the time of the last record.

@@ -63,6 +63,7 @@ func (n *Node) Sub() int { return n.sub }
 type Store struct {
 	Name   string
 	Logged bool
+	Cached bool              // an operator keeps it, not a user's processor: it is cached unless it says otherwise
 	Config map[string]string // of the changelog, beyond the defaults
 	Site   Site
 	Body   any // the typed edge's, opaque here
@@ -321,10 +322,20 @@ func (p *Plan) group() {
 			sub.Sources = append(sub.Sources, n)
 		}
 	}
-	for _, s := range p.Stores {
-		if u, ok := users[s.Name]; ok {
-			sub := ids[find(u)]
-			sub.Stores = append(sub.Stores, s)
+	p.attachStores(ids, find)
+}
+
+// attachStores gives each sub-topology its stores in the order in which its nodes name them, and a node's in the order of a
+// HashSet: so Java has it, and flushes them in that order.
+func (p *Plan) attachStores(ids map[int]*Sub, find func(int) int) {
+	seen := map[string]bool{}
+	for i, n := range p.Nodes {
+		for _, name := range javaHashOrder(n.Stores) {
+			if s, ok := p.byStore[name]; ok && !seen[name] {
+				seen[name] = true
+				sub := ids[find(i)]
+				sub.Stores = append(sub.Stores, s)
+			}
 		}
 	}
 }

@@ -26,6 +26,13 @@ func (t *thread) commit(ctx context.Context) error {
 	defer cancel()
 	start := time.Now()
 	t.lastCommit = start
+	for _, a := range t.tasks {
+		if a.running && a.task.CommitNeeded() {
+			if err := t.emptyCaches(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
 	if err := t.flush(ctx); err != nil {
 		return err
 	}
@@ -49,6 +56,14 @@ func (t *thread) commit(ctx context.Context) error {
 	t.purge(all)
 	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)
 	return nil
+}
+
+// emptyCaches sends what a task's caches held back.
+func (t *thread) emptyCaches(ctx context.Context, a *active) error {
+	if err := a.task.Flush(t.e.o.Clock()); err != nil {
+		return t.halt(ctx, a, err)
+	}
+	return t.producer.send(ctx, a.id, a.task.Take())
 }
 
 // flush waits until everything sent is acknowledged. Dead letters for what was not may themselves have to be waited for.

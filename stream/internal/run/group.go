@@ -67,7 +67,7 @@ func (t *thread) make(id task.ID) (*active, error) {
 	sub := t.e.o.Program.Plan.Subs[id.Sub]
 	ctx, cancel := context.WithCancel(context.Background())
 	made, err := task.New(t.e.o.Program, id, []*plan.Sub{sub}, task.Env{
-		Context: ctx, Log: t.log.With("application", t.e.app, "task", id.String()),
+		Context: ctx, Log: t.log.With("application", t.e.app, "task", id.String()), Cache: &t.caches,
 		Partitions: func(topic string) int32 {
 			n, _ := t.e.partitions.get(topic)
 			return n

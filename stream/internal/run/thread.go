@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/serde"
 )
@@ -55,6 +56,7 @@ type thread struct {
 	restore    *restorer
 	joined     bool
 	fatal      error // from a callback
+	caches     store.Budget
 	lastCommit time.Time
 	lastPurge  time.Time
 	lastEnds   time.Time
@@ -75,7 +77,7 @@ func newThread(e *Engine, n int) *thread {
 	name := e.o.ClientID + "-StreamThread-" + strconv.Itoa(n)
 	return &thread{
 		e: e, name: name, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
-		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
+		caches: store.Budget{Max: e.o.Program.CacheBytes / int64(max(e.o.Threads, 1))}, fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
 }
 

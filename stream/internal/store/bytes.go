@@ -4,7 +4,9 @@ package store
 
 import (
 	"reflect"
+	"time"
 
+	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/serde"
 )
 
@@ -23,11 +25,30 @@ type Reader interface {
 // Bytes is a task's store as the typed edge sees it. Owned by the task's goroutine.
 type Bytes interface {
 	Reader
-	// Set replaces the value kept at key, or removes it where local is nil. What goes to the changelog is plain, with the
-	// time at (milliseconds); the two differ where a store keeps more than the topic does.
-	Set(key, local, plain []byte, at int64) error
+	// Set makes a change. The bytes are copied.
+	Set(w Write) error
 	// Now is the time of the record at work: that of a change to a store without times.
 	Now() int64
+}
+
+// Write is a change of one key.
+type Write struct {
+	Key     []byte
+	Local   []byte        // what the store keeps; nil deletes
+	Plain   []byte        // what the changelog gets: less than Local, where the topic's record says the rest; nil is a tombstone
+	Time    int64         // of the changelog's record, in milliseconds
+	Headers serde.Headers // of the changelog's record
+}
+
+// Flushed is told of a change that leaves a cache: what the store keeps now and what it kept before, nil if nothing. The
+// record that made the change is the record at work.
+type Flushed func(key, local, old []byte) error
+
+// Cached is a Bytes that may have a cache in front.
+type Cached interface {
+	// OnFlush names who is told of changes that leave the cache; it returns false, and nobody is ever told, if there is no
+	// cache.
+	OnFlush(f Flushed) bool
 }
 
 // Kind is a kind of store.
@@ -56,6 +77,10 @@ type Decl struct {
 	ValueSerde any
 	NoLogging  bool
 	LogConfig  map[string]string
+	Engine     opt.Engine
+	LRU        int // the most entries; 0 is no limit
+	Caching    opt.Switch
+	Retention  time.Duration // of windows; 0 is by the operator
 	// Resolve finds the serdes; topic is the changelog's name, which serdes are told.
 	Resolve func(d *Decl, r *serde.Registry, topic string) (Opener, error)
 }

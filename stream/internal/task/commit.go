@@ -3,6 +3,7 @@ package task
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"time"
 )
 
 // Offset is what a commit says of one input partition.
@@ -56,6 +57,19 @@ func (t *Task) CommitAsked() bool {
 	asked := t.asked
 	t.asked = false
 	return asked
+}
+
+// Flush empties the caches, store by store in the order of their declaration, before a commit: what they held back goes on
+// through the nodes below and to the changelogs. An error stops the task.
+func (t *Task) Flush(now time.Time) error {
+	t.now = now
+	for _, s := range t.ordered {
+		t.begin(nil, Processing)
+		if err := t.guarded(func(*Rec) error { return s.flush() }); err != nil {
+			return t.stopped(err, "flush")
+		}
+	}
+	return nil
 }
 
 // Offsets is what a commit says now. Whoever commits must have sent everything that Take returned before, and have seen it

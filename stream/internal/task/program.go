@@ -60,6 +60,7 @@ type StoreSpec struct {
 	Name      string
 	Kind      store.Kind
 	Changelog string // "" if it keeps none
+	Cached    bool   // changes are held back until the task flushes
 	Opener    store.Opener
 }
 
@@ -93,6 +94,7 @@ type Program struct {
 	Stores     map[string]*StoreSpec
 	Handlers   map[Stage]Handler
 	DeadLetter string // the topic of a dead letter that names none
+	CacheBytes int64  // of all threads
 	MaxIdle    time.Duration
 	Retryable  func(error) bool
 	Topics     map[string]Serdes
@@ -104,6 +106,7 @@ type Env struct {
 	Context    context.Context          // ends when the task is closed
 	Partitions func(topic string) int32 // of topics that are written
 	Log        *slog.Logger             // carries the task
+	Cache      *store.Budget            // of all tasks of the thread
 	User       any                      // passed through to contexts
 }
 

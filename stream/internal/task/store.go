@@ -1,48 +1,122 @@
 package task
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/serde"
 )
 
-// Store is a task's store: bytes in memory, and each change sent to the changelog.
+// Store is a task's store: bytes in memory, each change sent to the changelog, and, if it is cached, changes held back until
+// the task flushes.
 type Store struct {
-	spec *StoreSpec
-	tree *store.Tree
-	task *Task
-	face any // the typed store, made once
+	spec  *StoreSpec
+	tree  *store.Tree
+	cache *store.Cache // nil: none
+	heard store.Flushed
+	task  *Task
+	face  any // the typed store, made once
 }
 
 // Get finds a value.
-func (s *Store) Get(key []byte) ([]byte, bool, error) { return s.tree.Get(key) }
+func (s *Store) Get(key []byte) ([]byte, bool, error) {
+	if s.cache != nil {
+		if d, ok := s.cache.Get(key); ok {
+			return d.Local, d.Local != nil, nil
+		}
+	}
+	return s.tree.Get(key)
+}
 
 // Seek finds a neighbour.
 func (s *Store) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
+	if s.cache != nil {
+		return s.cache.Seek(s.tree, key, reverse, past)
+	}
 	return s.tree.Seek(key, reverse, past)
 }
 
-// Len is the number of entries.
+// Len is the number of entries, those of the cache left out.
 func (s *Store) Len() (int64, error) { return s.tree.Len() }
 
 // Now is the time of the record at work.
 func (s *Store) Now() int64 { return s.task.rec.Time }
 
-// Set changes the store and tells the changelog. A tombstone for what is not there is sent all the same, as in Java.
-func (s *Store) Set(key, local, plain []byte, at int64) error {
-	s.tree.Set(key, local)
-	if s.spec.Changelog == "" {
+// Set changes the store and tells the changelog, at once or when the cache is flushed. A tombstone for what is not there is
+// sent all the same, as in Java, but not if it comes out of a cache.
+func (s *Store) Set(w store.Write) error {
+	if s.cache == nil {
+		s.apply(w)
 		return nil
+	}
+	r := &s.task.rec
+	s.cache.Set(w, origin{r.Source, r.Time, r.Headers})
+	if s.cache.Over() {
+		return s.flush()
+	}
+	return nil
+}
+
+// origin is the record that made a cached change.
+type origin struct {
+	source  *Input
+	time    int64
+	headers serde.Headers
+}
+
+// OnFlush names who is told of changes that leave the cache.
+func (s *Store) OnFlush(f store.Flushed) bool {
+	s.heard = f
+	return s.cache != nil
+}
+
+// flush writes what the cache holds and tells of it, each change as its own record. The record at work is the same again
+// afterwards.
+func (s *Store) flush() error {
+	if s.cache == nil {
+		return nil
+	}
+	r := &s.task.rec
+	was := *r
+	defer func() { *r = was }()
+	for _, d := range s.cache.Take() {
+		old, ok, err := s.tree.Get(d.Key)
+		if err != nil {
+			return err
+		}
+		if !ok && d.Local == nil && s.heard != nil {
+			continue // it came and went within the cache
+		}
+		o := d.Context.(origin)
+		*r = Rec{task: s.task, stage: was.stage, Source: o.source, Time: o.time, Headers: o.headers, At: was.At}
+		old = bytes.Clone(old)
+		s.apply(d.Write)
+		if s.heard == nil {
+			continue
+		}
+		if err := s.heard(d.Key, d.Local, old); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply writes to the store and the changelog.
+func (s *Store) apply(w store.Write) {
+	s.tree.Set(w.Key, w.Local)
+	if s.spec.Changelog == "" {
+		return
 	}
 	t := s.task
 	o := t.Send()
-	o.Topic, o.Partition, o.Time = s.spec.Changelog, t.id.Partition, at
+	o.Topic, o.Partition, o.Time = s.spec.Changelog, t.id.Partition, w.Time
+	o.Headers = w.Headers
 	o.Node, o.Source, o.Changelog = s.spec.Name, t.rec.Source, true
-	o.Key = t.Keep(append(t.Space(), key...))
-	if plain != nil {
-		o.Value = t.Keep(append(t.Space(), plain...))
+	o.Key = t.Keep(append(t.Space(), w.Key...))
+	if w.Plain != nil {
+		o.Value = t.Keep(append(t.Space(), w.Plain...))
 	}
-	return nil
 }
 
 // restore applies a record of the changelog.

@@ -55,6 +55,9 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 				return nil, fmt.Errorf("store %s is not in the program", s.Name)
 			}
 			made := &Store{spec: spec, tree: store.NewTree(), task: t}
+			if spec.Cached {
+				made.cache = store.NewCache(env.Cache)
+			}
 			t.stores[s.Name] = made
 			t.ordered = append(t.ordered, made)
 		}
