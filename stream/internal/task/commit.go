@@ -1,9 +1,9 @@
 package task
 
 import (
-	"encoding/base64"
-	"encoding/binary"
 	"time"
+
+	"github.com/millrun/millrun/internal/layout"
 )
 
 // Offset is what a commit says of one input partition.
@@ -14,29 +14,6 @@ type Offset struct {
 	Epoch     int32
 	Metadata  string
 	New       bool // a beginning: nothing has been committed yet
-}
-
-// metadataVersion is the layout Kafka Streams writes since 3.0: the byte 2, the partition time, and markers of operators that
-// have any.
-const (
-	metadataVersion = 2
-	metadataOld     = 1
-	metadataLen     = 9
-)
-
-// Metadata is the text beside a committed offset, in which Kafka Streams keeps the partition's time.
-func Metadata(partitionTime int64) string {
-	b := binary.BigEndian.AppendUint64([]byte{metadataVersion}, uint64(partitionTime))
-	return base64.StdEncoding.EncodeToString(b)
-}
-
-// PartitionTime reads such a text. What is empty, foreign or damaged is "not known", -1, as in Java.
-func PartitionTime(metadata string) int64 {
-	b, err := base64.StdEncoding.DecodeString(metadata)
-	if err != nil || len(b) < metadataLen || b[0] != metadataVersion && b[0] != metadataOld {
-		return unknown
-	}
-	return int64(binary.BigEndian.Uint64(b[1:]))
 }
 
 // CommitNeeded says whether a commit would say anything new.
@@ -78,7 +55,7 @@ func (t *Task) Offsets() []Offset {
 	var out []Offset
 	for _, q := range t.queues {
 		if at, epoch := q.position(); at != unknown {
-			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: at, Epoch: epoch, Metadata: Metadata(q.time)})
+			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: at, Epoch: epoch, Metadata: layout.Metadata(q.time, nil)})
 		}
 	}
 	return out

@@ -1,33 +1,6 @@
 package task
 
-import "encoding/binary"
+import "github.com/millrun/millrun/internal/layout"
 
-// Partition is where Kafka's default partitioner puts a key: murmur2 of its bytes, made positive, modulo n.
-func Partition(key []byte, n int32) int32 { return int32(murmur2(key)&0x7fffffff) % n }
-
-// murmur2 is the 32-bit hash of Kafka's clients, with their seed.
-func murmur2(b []byte) uint32 {
-	const (
-		seed = 0x9747b28c
-		m    = 0x5bd1e995
-	)
-	h := uint32(seed) ^ uint32(len(b))
-	for len(b) >= 4 {
-		k := binary.LittleEndian.Uint32(b) * m
-		k ^= k >> 24
-		h = h*m ^ k*m
-		b = b[4:]
-	}
-	switch len(b) {
-	case 3:
-		h ^= uint32(b[2]) << 16
-		fallthrough
-	case 2:
-		h ^= uint32(b[1]) << 8
-		fallthrough
-	case 1:
-		h = (h ^ uint32(b[0])) * m
-	}
-	h = (h ^ h>>13) * m
-	return h ^ h>>15
-}
+// Partition is where a key goes unless the user says otherwise: where Kafka's own producers put it.
+func Partition(key []byte, n int32) int32 { return layout.Partition(key, n) }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/store"
 )
@@ -139,7 +140,8 @@ func (t *Task) Init(now time.Time, committed []Offset) error {
 			if q.next == unknown {
 				q.next, q.epoch = c.Offset, c.Epoch
 			}
-			q.time = max(q.time, PartitionTime(c.Metadata))
+			at, _ := layout.ReadMetadata(c.Metadata)
+			q.time = max(q.time, at)
 			t.time = max(t.time, q.time)
 		}
 	}
