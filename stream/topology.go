@@ -34,6 +34,11 @@ func (t *Topology) Graph() Graph {
 			File: n.Site.File, Line: n.Site.Line,
 		})
 	}
+	for _, t := range t.plan.Needs() {
+		g.Topics = append(g.Topics, GraphTopic{
+			Subtopology: t.Sub, Name: t.Name, Changelog: t.Changelog, Partitions: int(t.Partitions), Config: t.Config,
+		})
+	}
 	return g
 }
 
@@ -46,7 +51,20 @@ func nodeNames(nodes []*plan.Node) []string {
 }
 
 // Graph is a topology as data, its nodes in the order they were declared.
-type Graph struct{ Nodes []GraphNode }
+type Graph struct {
+	Nodes  []GraphNode
+	Topics []GraphTopic // what the application makes for itself, sorted by sub-topology and name
+}
+
+// GraphTopic is an internal topic: a repartition topic, which belongs to the sub-topology that reads it, or the changelog of
+// a store.
+type GraphTopic struct {
+	Subtopology int
+	Name        string // as the broker knows it
+	Changelog   bool
+	Partitions  int               // 0: follows from the topics that are read
+	Config      map[string]string // what Kafka Streams sets, and what the store was given
+}
 
 // GraphNode is a source, processor or sink. Topics are without the application's prefix.
 type GraphNode struct {

@@ -68,6 +68,7 @@ type Driver struct {
 	committed  map[place]task.Offset
 	lastCommit time.Time
 	unread     map[string][]task.Input // what outputs have not read yet, in the order of sending
+	sent       []Sent
 	sources    map[string]bool
 	script     transcript
 
@@ -233,6 +234,7 @@ func (d *Driver) deliver(in task.Input, internal bool) {
 	} else {
 		d.unread[in.Topic] = append(d.unread[in.Topic], in)
 	}
+	d.keep(in, internal)
 	d.script.record(mark, in)
 	d.feed(in)
 }

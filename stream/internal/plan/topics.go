@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // InternalTopic is a topic that the application makes for itself.
@@ -77,20 +78,61 @@ func (p *Plan) Internal(partitions map[string]int32, overrides map[string]string
 	var out []InternalTopic
 	for _, name := range slices.Sorted(maps.Keys(p.parts)) {
 		topic := p.Topic(name, true)
-		out = append(out, InternalTopic{topic, partitions[topic], config(overrides, nil, map[string]string{
-			"cleanup.policy": "delete", "segment.bytes": "52428800", "retention.ms": "-1", "message.timestamp.type": "CreateTime",
-		})})
+		out = append(out, InternalTopic{topic, partitions[topic], config(overrides, nil, repartitionConfig)})
 	}
 	for _, sub := range p.Subs {
 		for _, s := range sub.Stores {
 			if s.Logged {
-				out = append(out, InternalTopic{p.Changelog(s.Name), p.Tasks(sub, partitions), config(overrides, s.Config, map[string]string{
-					"cleanup.policy": "compact", "message.timestamp.type": "CreateTime",
-				})})
+				out = append(out, InternalTopic{p.Changelog(s.Name), p.Tasks(sub, partitions), config(overrides, s.Config, changelogConfig)})
 			}
 		}
 	}
 	return out, nil
+}
+
+// What Kafka Streams sets on its internal topics.
+var (
+	repartitionConfig = map[string]string{
+		"cleanup.policy": "delete", "segment.bytes": "52428800", "retention.ms": "-1", "message.timestamp.type": "CreateTime",
+	}
+	changelogConfig = map[string]string{"cleanup.policy": "compact", "message.timestamp.type": "CreateTime"}
+)
+
+// Need is an internal topic as the topology alone knows it, before anybody has asked a broker.
+type Need struct {
+	Sub        int    // whose source, or whose store
+	Name       string // as the broker knows it
+	Changelog  bool
+	Partitions int32 // 0: follows from the topics that are read
+	Config     map[string]string
+}
+
+// Needs are the internal topics, by sub-topology, repartition topics first, then by name.
+func (p *Plan) Needs() []Need {
+	var out []Need
+	for _, sub := range p.Subs {
+		for _, n := range sub.Sources {
+			if n.Internal {
+				out = append(out, Need{Sub: sub.ID, Name: p.Topic(n.Topics[0], true), Config: config(nil, nil, repartitionConfig)})
+			}
+		}
+		for _, s := range sub.Stores {
+			if s.Logged {
+				out = append(out, Need{Sub: sub.ID, Name: p.Changelog(s.Name), Changelog: true, Config: config(nil, s.Config, changelogConfig)})
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Need) int {
+		switch {
+		case a.Sub != b.Sub:
+			return a.Sub - b.Sub
+		case a.Changelog != b.Changelog:
+			return map[bool]int{false: -1, true: 1}[a.Changelog]
+		default:
+			return strings.Compare(a.Name, b.Name)
+		}
+	})
+	return out
 }
 
 // config lays the settings over each other: Kafka Streams' defaults, then the application's, then the store's own.

@@ -1,0 +1,71 @@
+package conformance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/streamtest"
+)
+
+// The values of settings that a set may have.
+const (
+	goOnReading    = "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler"
+	goOnProcessing = "org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler"
+)
+
+// configured is Kafka Streams' settings as a Config. A setting that the library does not have is an error, not passed over.
+func (t *topology) configured(settings map[string]string) (stream.Config, error) {
+	c := stream.Config{Serdes: new(serde.Registry)}
+	c.Serdes.Register(J)
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if err := apply(&c, name, settings[name], settings); err != nil {
+			return c, fmt.Errorf("setting %s=%s: %w", name, settings[name], err)
+		}
+	}
+	for _, f := range t.adjust {
+		f(&c)
+	}
+	return c, nil
+}
+
+func apply(c *stream.Config, name, value string, all map[string]string) error {
+	switch name {
+	case "application.id":
+		c.ApplicationID = value
+	case cacheSize:
+		if value != "0" {
+			return errUnknown
+		}
+	case "errors.dead.letter.queue.topic.name":
+		c.DeadLetterTopic = value
+	case "deserialization.exception.handler":
+		c.DeserializationErrors = goOn(value == goOnReading, all)
+	case "processing.exception.handler":
+		c.ProcessingErrors = goOn(value == goOnProcessing, all)
+	default:
+		return errUnknown
+	}
+	return nil
+}
+
+var errUnknown = errors.New("the library has no such setting")
+
+// goOn is Kafka Streams' handler that logs and goes on, or, where a dead letter topic is set, writes the dead letter too.
+func goOn(on bool, all map[string]string) stream.ErrorHandler {
+	if !on {
+		return nil
+	}
+	answer := stream.Continue()
+	if all["errors.dead.letter.queue.topic.name"] != "" {
+		answer = stream.DeadLetter("")
+	}
+	return func(context.Context, stream.Failure) stream.Response { return answer }
+}
+
+// driven are the settings of a vector that concern the driver alone.
+func driven(map[string]string) []streamtest.Option { return nil }

@@ -1,0 +1,105 @@
+package conformance_test
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/millrun/millrun/stream"
+)
+
+// topology is a registered topology: how it is built, and what its topics hold.
+type topology struct {
+	family, name string
+	topics       []topic
+	build        func(*stream.Builder)
+	config       map[string]string // Kafka Streams' settings, as far as the topology has its own
+	adjust       []func(*stream.Config)
+}
+
+// topology.optimization, as Kafka Streams calls the setting and its values.
+const (
+	optimization = "topology.optimization"
+	cacheSize    = "statestore.cache.max.bytes"
+)
+
+// topics are the topics of a topology.
+type topics = []topic
+
+// topic says what a topic holds. A name that ends in * is a prefix.
+type topic struct {
+	name       string
+	key, value format
+}
+
+// registry is every topology by its name.
+var registry = map[string]*topology{}
+
+// family registers topologies. It is called by a package-level value of the family's file.
+func family(name string, all ...*topology) []*topology {
+	for _, t := range all {
+		if old, ok := registry[t.name]; ok {
+			panic(fmt.Sprintf("topology %s is registered by the families %s and %s", t.name, old.family, name))
+		}
+		t.family = name
+		registry[t.name] = t
+	}
+	return all
+}
+
+// t is one topology.
+func t(name string, topics topics, build func(*stream.Builder)) *topology {
+	return &topology{name: name, topics: topics, build: build, config: map[string]string{}}
+}
+
+// io names the topics.
+func io(topics ...topic) topics { return topics }
+
+// in is a topic that is read, with a string for a key.
+func in(name string, value format) topic { return topic{name, STR, value} }
+
+// out is a topic that is written, with a string for a key.
+func out(name string, value format) topic { return topic{name, STR, value} }
+
+// outKeyed is a topic that is written, with any key.
+func outKeyed(name string, key, value format) topic { return topic{name, key, value} }
+
+// cfg sets a setting of Kafka Streams.
+func (t *topology) cfg(name, value string) *topology {
+	t.config[name] = value
+	return t
+}
+
+// cached turns record caches on.
+func (t *topology) cached() *topology { return t.cfg(cacheSize, "10485760") }
+
+// optimize sets topology.optimization.
+func (t *topology) optimize(how string) *topology { return t.cfg(optimization, how) }
+
+// with changes the configuration by what is said in Go alone.
+func (t *topology) with(f func(*stream.Config)) *topology {
+	t.adjust = append(t.adjust, f)
+	return t
+}
+
+// topic finds what a topic holds.
+func (t *topology) topic(name string) (topic, bool) {
+	for _, x := range t.topics {
+		prefix, open := strings.CutSuffix(x.name, "*")
+		if x.name == name || open && strings.HasPrefix(name, prefix) {
+			return x, true
+		}
+	}
+	return topic{}, false
+}
+
+// settings are the settings a description is made with: those every recording has, and the topology's own.
+func (t *topology) settings(more ...string) map[string]string {
+	out := map[string]string{"application.id": "conf", cacheSize: "0"}
+	for k, v := range t.config {
+		out[k] = v
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		out[more[i]] = more[i+1]
+	}
+	return out
+}
