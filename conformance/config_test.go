@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/serde"
@@ -38,8 +39,12 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 	case "application.id":
 		c.ApplicationID = value
 	case cacheSize:
-		if value != "0" {
-			return errUnknown
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			return err
+		}
+		if c.CacheBytes = n; n == 0 {
+			c.CacheBytes = -1 // 0 is the default here
 		}
 	case "errors.dead.letter.queue.topic.name":
 		c.DeadLetterTopic = value

@@ -19,7 +19,7 @@
 //
 //	var _ = family("aggregate",
 //		t("count", io(in("in", STR), out("out", I64)), func(b *stream.Builder) {
-//			str(b, "in").GroupByKey(GS...).Count(kv("counts", L)...).ToStream().To("out", SL...)
+//			str(b, "in").GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
 //		}),
 //		t("count-cached", io(in("in", STR), out("out", I64)), func(b *stream.Builder) { ... }).cached(),
 //	)

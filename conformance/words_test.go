@@ -21,10 +21,11 @@ type (
 	jsonTable  = stream.KTable[*string, *object]
 )
 
-// The serdes.
+// The serdes. N is that of a count, which is an int64 and never null; L is that of other whole numbers.
 var (
 	S = serde.Pointer(serde.String())
 	L = serde.Pointer(serde.Int64())
+	N = serde.Int64()
 	J = serde.Serde[*object](objects{})
 )
 
@@ -61,10 +62,12 @@ func jsonTableOf(b *stream.Builder, topic string, opts ...stream.TableSource) js
 var (
 	SS = []stream.Produced{stream.KeySerde(S), stream.ValueSerde(S)}
 	SL = []stream.Produced{stream.KeySerde(S), stream.ValueSerde(L)}
+	SN = []stream.Produced{stream.KeySerde(S), stream.ValueSerde(N)}
 	SJ = []stream.Produced{stream.KeySerde(S), stream.ValueSerde(J)}
 
 	GS = []stream.Grouped{stream.KeySerde(S), stream.ValueSerde(S)}
 	GL = []stream.Grouped{stream.KeySerde(S), stream.ValueSerde(L)}
+	GN = []stream.Grouped{stream.KeySerde(S), stream.ValueSerde(N)}
 	GJ = []stream.Grouped{stream.KeySerde(S), stream.ValueSerde(J)}
 )
 
@@ -78,7 +81,25 @@ func kv[V any](name string, v serde.Serde[V], more ...stream.Materialized) []str
 	return append(out, more...)
 }
 
-// Functions.
+// Functions, as operators take them: the key comes first.
+
+func shout(_, v *string) *string { return upper(v) }
+
+func pairOf(k, v *string) *string { return pair(k, v) }
+
+func byFirst(_, v *string) *string { return first(v) }
+
+func lists(agg, v *string) *string { return cat(agg, v) }
+
+func sum(a, b *int64) *int64 { return new(nz(a) + nz(b)) }
+
+func minus(a, b *int64) *int64 { return new(nz(a) - nz(b)) }
+
+func empty() *string { return new("") }
+
+func append1(_, v, agg *string) *string { return cat(agg, v) }
+
+func remove1(_, v, agg *string) *string { return drop(agg, v) }
 
 // upper is ASCII upper case; null stays null.
 func upper(s *string) *string {
