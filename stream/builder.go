@@ -41,19 +41,7 @@ type reading struct {
 
 // NewBuilder returns an empty Builder.
 func NewBuilder() *Builder {
-	return &Builder{&build{graph: plan.NewGraph(), topics: map[string]reading{}, opened: map[string]*store.Decl{}}}
-}
-
-// Stream reads a topic as a stream.
-func (b *Builder) Stream[K, V any](topic Topic[K, V], opts ...Consumed) KStream[K, V] {
-	var s opt.Settings
-	for _, o := range opts {
-		o.ConsumedOption(opt.Seal{}, &s)
-	}
-	f := b.b.at("Stream")
-	n := f.source(b.b.graph.Named(s.Name, "KSTREAM-SOURCE-"), string(topic), types[K, V](), s.Reset)
-	n.Body = sourceBody[K, V](s.KeySerde, s.ValueSerde)
-	return KStream[K, V]{s: &flow{b: b.b, n: n, ks: s.KeySerde, vs: s.ValueSerde}}
+	return &Builder{newBuild()}
 }
 
 // Table reads a topic as a table: a record without a value deletes its key. The table keeps a store if As or Into names
@@ -73,9 +61,9 @@ func (b *Builder) Table[K, V any](topic Topic[K, V], opts ...TableSource) KTable
 	if s.Name != "" {
 		source, table = s.Name+"-source", s.Name
 	}
-	read := f.source(source, string(topic), types[K, V](), s.Reset)
+	read := f.source(source, []string{string(topic)}, types[K, V](), s.Reset)
 	read.Table = true
-	read.Body = sourceBody[K, V](s.KeySerde, s.ValueSerde)
+	read.Body = sourceBody(s.KeySerde, s.ValueSerde, timesOf[K, V](f, source, &s))
 	t := &tableFlow{b: b.b, ks: s.KeySerde, vs: s.ValueSerde}
 	if named {
 		t.keep(f, declared[K, V](f, &s, s.KeySerde, s.ValueSerde))
@@ -158,13 +146,6 @@ func (m maker) node(k plan.Kind, name string, parents ...*plan.Node) *plan.Node 
 	return m.b.graph.Add(&plan.Node{Kind: k, Name: name, Parents: parents, Op: m.op, Site: m.site})
 }
 
-func (m maker) source(name, topic, types string, reset *opt.Reset) *plan.Node {
-	m.topic(topic, types)
-	n := m.node(plan.Source, name)
-	n.Topics, n.Types, n.Reset = []string{topic}, types, reset
-	return n
-}
-
 // topic checks a topic's name and that everybody means the same by it.
 func (m maker) topic(name, types string) {
 	if err := legalTopic(name); err != nil {
@@ -196,8 +177,9 @@ func legalTopic(name string) error {
 type flow struct {
 	b       *build
 	n       *plan.Node
-	ks, vs  any  // serdes named by the user, passed on as far as the types stay
-	rekeyed bool // the key was changed since the last topic
+	ks, vs  any        // serdes named by the user, passed on as far as the types stay
+	rekeyed bool       // the key was changed since the last topic
+	hop     *plan.Node // the source behind the topic that a join has led it through, for the next join
 }
 
 // then appends a processor below the flow.

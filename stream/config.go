@@ -46,12 +46,22 @@ type Config struct {
 	Metrics *metrics.Registry
 	// OffsetReset is where a source begins without committed offset. Default: Earliest.
 	OffsetReset OffsetReset
+	// Optimize are changes to the topology that spare topics and stores. They change internal names, so they are chosen when
+	// an application is new. Default: none.
+	Optimize Optimization
 	// ReplicationFactor is that of internal topics. Default: the broker's.
 	ReplicationFactor int
+	// RequireNames makes a topology with generated names of stores or internal topics a fault (KIP-1111): such names change
+	// with the program, and what was kept under the old ones is lost. Default: false.
+	RequireNames bool
 	// Serdes are asked before the defaults by type. Default: none.
 	Serdes *serde.Registry
 	// Threads is the number of stream threads: clients that each work on tasks of their own. Default: 1.
 	Threads int
+	// Timestamps finds the time of every record whose source has no Timestamps of its own, out of its bytes; prev is the
+	// partition's time so far, zero before its first record. A result before 1970 drops the record, which is counted. Default:
+	// the record's own time, and an error if it has none.
+	Timestamps func(r Record[[]byte, []byte], prev time.Time) time.Time
 	// TopicConfig are configurations of internal topics, beside those Kafka Streams gives them. Default: none.
 	TopicConfig map[string]string
 
@@ -133,3 +143,14 @@ func (c *Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Optimization is a set of topology optimizations; they change internal names.
+type Optimization uint
+
+// The optimizations.
+const (
+	ReuseSourceTopics      Optimization = 1 << iota   // a source topic is its table's changelog
+	MergeRepartitionTopics                            // one topic for the repartitions of one changed key
+	SingleStoreSelfJoin                               // one store where a stream is joined with itself
+	AllOptimizations       Optimization = 1<<iota - 1 // all of them
+)

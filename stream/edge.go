@@ -8,9 +8,9 @@ import (
 	"github.com/millrun/millrun/stream/serde"
 )
 
-// The edges of the typed graph: sources, where bytes become a key and a value, and sinks, where they become bytes again.
+// Sources are where bytes become a key and a value.
 
-func sourceBody[K, V any](k, v any) body {
+func sourceBody[K, V any](k, v any, at extractor[K, V]) body {
 	return func(rs *resolver, n *plan.Node) (task.Body, error) {
 		ks, vs, err := findBoth[K, V](rs, k, v)
 		if err != nil {
@@ -18,6 +18,9 @@ func sourceBody[K, V any](k, v any) body {
 		}
 		rs.note(n, ks, vs)
 		return func(a *task.Assembly, n *plan.Node) any {
+			if at != nil {
+				a.TimeBy(n, timeBy(at, ks, vs))
+			}
 			return reader(a, n, ks, vs)
 		}, nil
 	}
@@ -47,65 +50,4 @@ func reader[K, V any](a *task.Assembly, n *plan.Node, ks serde.Serde[K], vs serd
 // meta is what a serde is told about the record at work.
 func meta(r *task.Rec, key bool) serde.Meta {
 	return serde.Meta{Topic: r.Source.Topic, IsKey: key, Headers: &r.Headers}
-}
-
-func sinkBody[K, V any](k, v any, choose func(string, K, V, int) int) body {
-	return func(rs *resolver, n *plan.Node) (task.Body, error) {
-		ks, vs, err := findBoth[K, V](rs, k, v)
-		if err != nil {
-			return nil, err
-		}
-		rs.note(n, ks, vs)
-		return func(a *task.Assembly, n *plan.Node) any {
-			w := &writer[K, V]{
-				node: n, topic: rs.plan.Topic(n.Topics[0], n.Internal), ks: ks, vs: vs, choose: choose,
-				nilKey: hasNil[K](), nilValue: hasNil[V](),
-			}
-			return w.write
-		}, nil
-	}
-}
-
-// writer is a sink in one task.
-type writer[K, V any] struct {
-	node             *plan.Node
-	topic            string
-	ks               serde.Serde[K]
-	vs               serde.Serde[V]
-	choose           func(string, K, V, int) int
-	nilKey, nilValue bool
-	headers          serde.Headers // what the serdes see and set: the record's own are shared with its siblings
-}
-
-func (w *writer[K, V]) write(r *task.Rec, k K, v V) (err error) {
-	r.At = w.node.Index
-	t := r.Task()
-	w.headers = r.Headers
-	var key, value []byte
-	if !r.Keyless && !(w.nilKey && isNil(k)) {
-		if key, err = w.ks.Append(t.Space(), k, serde.Meta{Topic: w.topic, IsKey: true, Headers: &w.headers}); err != nil {
-			return faulty(task.Serialization, w.node, fmt.Errorf("key: %w", err))
-		}
-		key = t.Keep(key)
-	}
-	if !r.Tombstone && !(w.nilValue && isNil(v)) {
-		if value, err = w.vs.Append(t.Space(), v, serde.Meta{Topic: w.topic, Headers: &w.headers}); err != nil {
-			return faulty(task.Serialization, w.node, fmt.Errorf("value: %w", err))
-		}
-		value = t.Keep(value)
-	}
-	partition := task.ByKey
-	if w.choose != nil {
-		n := int(t.Partitions(w.topic))
-		p := w.choose(w.topic, k, v, n)
-		if p < 0 || p >= n {
-			return faulty(task.Serialization, w.node, fmt.Errorf("the partitioner chose %d of %d", p, n))
-		}
-		partition = int32(p)
-	}
-	o := t.Send()
-	o.Topic, o.Partition, o.Time = w.topic, partition, r.Time
-	o.Key, o.Value, o.Headers = key, value, w.headers
-	o.Node, o.Source = w.node.Name, r.Source
-	return nil
 }

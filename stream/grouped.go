@@ -2,7 +2,6 @@ package stream
 
 import (
 	"reflect"
-	"regexp"
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
@@ -98,9 +97,6 @@ func emptiness[A any](m maker, empty any) func(A) bool {
 	return f
 }
 
-// generated matches names of the counter: only then the nodes around a repartition topic have names of their own.
-var generated = regexp.MustCompile(`^KSTREAM.*-[0-9]{10}$`)
-
 // repartitioned leads a grouped stream through a topic of its own, so that all records of a key meet in one task. A grouping
 // with a name has one topic for all its aggregates.
 func repartitioned[K, V any](m maker, g *grouping, fallback string) *plan.Node {
@@ -108,26 +104,11 @@ func repartitioned[K, V any](m maker, g *grouping, fallback string) *plan.Node {
 	if prefix == "" {
 		prefix = fallback
 	}
-	topic := prefix + "-repartition"
-	graph := m.b.graph
-	sink, filter, source := graph.Name("KSTREAM-SINK-"), graph.Name("KSTREAM-FILTER-"), graph.Name("KSTREAM-SOURCE-")
-	if g.parts != nil {
+	c := m.b.cross(prefix)
+	if g.name != "" && g.parts != nil {
+		m.b.graph.Renew(c.topic)
 		return g.parts // its numbers are burned all the same
 	}
-	if !generated.MatchString(prefix) {
-		sink, filter, source = topic+"-sink", topic+"-filter", topic+"-source"
-	}
-	graph.AddRepartition(&plan.Repartition{Topic: topic, Site: m.site})
-	f := m.node(plan.Processor, filter, g.n)
-	f.Body = keyedBody[K, V]()
-	out := m.node(plan.Sink, sink, f)
-	out.Topics, out.Internal = []string{topic}, true
-	out.Body = sinkBody[K, V](g.ks, g.vs, nil)
-	in := m.node(plan.Source, source)
-	in.Topics, in.Internal, in.Types = []string{topic}, true, types[K, V]()
-	in.Body = sourceBody[K, V](g.ks, g.vs)
-	if g.name != "" {
-		g.parts = in
-	}
-	return in
+	g.parts = detour[K, V](m, g.n, hop{prefix: prefix, ks: g.ks, vs: g.vs}, c)
+	return g.parts
 }

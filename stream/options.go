@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"io"
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -177,6 +178,25 @@ func StartFrom(o OffsetReset) SourceOption {
 func Partition[K, V any](f func(topic string, k K, v V, n int) int) PartitionOption {
 	return option(func(s *opt.Settings) { s.Partition = f })
 }
+
+// Multicast chooses any number of partitions out of n, from 0; none drops the record, which is counted.
+func Multicast[K, V any](f func(topic string, k K, v V, n int) []int) PartitionOption {
+	return option(func(s *opt.Settings) { s.Multicast = f })
+}
+
+// Partitions fixes the number of partitions. Default: as many as the widest topic that leads here.
+func Partitions(n int) Repartitioned {
+	return option(func(s *opt.Settings) { s.Partitions = n })
+}
+
+// Timestamps takes a record's time from its content; prev is the partition's time so far, zero before its first record. A
+// result before 1970 drops the record, which is counted. The record's own time is before 1970 if it has none.
+func Timestamps[K, V any](f func(r Record[K, V], prev time.Time) time.Time) SourceOption {
+	return option(func(s *opt.Settings) { s.Timestamps = f })
+}
+
+// Output is where Print writes.
+func Output(w io.Writer) Printed { return option(func(s *opt.Settings) { s.Output = w }) }
 
 // GracePeriod makes a stream-table join wait for a versioned table to settle: a record is joined once stream time has
 // passed its own by d (KIP-923).

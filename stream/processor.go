@@ -98,11 +98,20 @@ func (c *TaskContext) Store[S, R any](h state.Handle[S, R]) S {
 // Schedule calls f about every interval until stop is called or the task closes. By StreamTime the first call comes with
 // the first record, by WallClockTime after one interval. Intervals that were missed are one call.
 func (c *TaskContext) Schedule(interval time.Duration, p PunctuationType, f func(now time.Time) error) (stop func()) {
-	clock := task.StreamTime
+	return c.t.Schedule(c.node.Index, interval, p.clock(), f)
+}
+
+// ScheduleAt is Schedule with the first call at start, and the others at whole intervals from it. A start in the past counts
+// as the next of those instants.
+func (c *TaskContext) ScheduleAt(start time.Time, interval time.Duration, p PunctuationType, f func(now time.Time) error) (stop func()) {
+	return c.t.ScheduleAt(c.node.Index, start, interval, p.clock(), f)
+}
+
+func (p PunctuationType) clock() task.Clock {
 	if p == WallClockTime {
-		clock = task.WallClock
+		return task.WallClock
 	}
-	return c.t.Schedule(c.node.Index, interval, clock, f)
+	return task.StreamTime
 }
 
 // Commit asks for a commit soon.
@@ -120,104 +129,29 @@ type offered struct{ metrics *metrics.Registry }
 // ProcessorContext is a Processor's way to the rest of the graph.
 type ProcessorContext[K, V any] struct {
 	TaskContext
-	next     step[K, V]
-	children map[string]step[K, V]
-	nilKey   bool
-	nilValue bool
+	out forwarder[K, V]
 }
 
 // Emit forwards k and v with the current record's (or punctuation's) time and headers.
 func (c *ProcessorContext[K, V]) Emit(k K, v V) error {
-	return c.send(c.next, k, v, false, c.nilValue && isNil(v))
+	return c.out.send(c.out.next, k, v, false, false)
 }
 
 // Delete forwards a tombstone.
 func (c *ProcessorContext[K, V]) Delete(k K) error {
 	var none V
-	return c.send(c.next, k, none, false, true)
+	return c.out.send(c.out.next, k, none, false, true)
 }
 
 // Forward sends a record to all children and returns when they are done with it. The error is nil when a child failed and a
 // handler gave the record up; an error means that the task stops, and is best returned at once.
-func (c *ProcessorContext[K, V]) Forward(r Record[K, V]) error { return c.forward(c.next, r) }
+func (c *ProcessorContext[K, V]) Forward(r Record[K, V]) error { return c.out.forward(c.out.next, r) }
 
 // ForwardTo sends a record to one child, by the name that Named gave it.
 func (c *ProcessorContext[K, V]) ForwardTo(child string, r Record[K, V]) error {
-	next, ok := c.children[child]
-	if !ok {
-		return fmt.Errorf("stream: processor %s has no child %q: name the operator behind it by stream.Named", c.node.Name, child)
+	next, err := c.out.child(child)
+	if err != nil {
+		return err
 	}
-	return c.forward(next, r)
-}
-
-func (c *ProcessorContext[K, V]) forward(next step[K, V], r Record[K, V]) error {
-	rec := c.t.Rec()
-	mark := rec.Mark()
-	rec.Time, rec.Headers = r.Timestamp.UnixMilli(), r.Headers
-	if r.Tombstone {
-		var none V
-		r.Value = none
-	}
-	err := c.send(next, r.Key, r.Value, r.Keyless, r.Tombstone)
-	rec.Restore(mark)
-	return err
-}
-
-// send is the last step: key and value as the record at work carries them.
-func (c *ProcessorContext[K, V]) send(next step[K, V], k K, v V, keyless, tombstone bool) error {
-	rec := c.t.Rec()
-	mark := rec.Mark()
-	rec.Keyless = keyless || c.nilKey && isNil(k)
-	rec.Tombstone = tombstone && !c.nilValue
-	err := next(rec, k, v)
-	rec.Restore(mark)
-	return err
-}
-
-// checkLife finds an Init or Close with another signature than the library calls: it would silently never be called.
-func checkLife[K2, V2 any](m maker, name string, p reflect.Type) {
-	if p.Kind() == reflect.Interface {
-		return
-	}
-	if _, has := p.MethodByName("Init"); has && !p.Implements(reflect.TypeFor[interface {
-		Init(ctx *ProcessorContext[K2, V2]) error
-	}]()) {
-		m.faultf(name, "%s.Init is not Init(*stream.ProcessorContext[%s, %s]) error and would never be called", p, reflect.TypeFor[K2](), reflect.TypeFor[V2]())
-	}
-	if _, has := p.MethodByName("Close"); has && !p.Implements(reflect.TypeFor[interface{ Close() error }]()) {
-		m.faultf(name, "%s.Close is not Close() error and would never be called", p)
-	}
-}
-
-func processBody[K, V, K2, V2 any, P Processor[K, V, K2, V2]](supplier func() P) body {
-	return simple(func(a *task.Assembly, n *plan.Node) any {
-		ctx := &ProcessorContext[K2, V2]{
-			TaskContext: TaskContext{a.Task, n}, next: guard(children[K2, V2](a, n)), children: map[string]step[K2, V2]{},
-			nilKey: hasNil[K2](), nilValue: hasNil[V2](),
-		}
-		for _, c := range n.Children {
-			ctx.children[c.Name] = guard(child[K2, V2](a, c))
-		}
-		p := supplier()
-		if i, ok := any(p).(interface {
-			Init(ctx *ProcessorContext[K2, V2]) error
-		}); ok {
-			a.OnInit(n, func() error { return i.Init(ctx) })
-		}
-		if c, ok := any(p).(interface{ Close() error }); ok {
-			a.OnClose(n, c.Close)
-		}
-		nils := hasNil[V]()
-		return func(r *task.Rec, k K, v V) error {
-			r.At = n.Index
-			err := p.Process(ctx, Record[K, V]{
-				Key: k, Value: v, Timestamp: time.UnixMilli(r.Time).UTC(), Headers: r.Headers,
-				Keyless: r.Keyless, Tombstone: r.Tombstone || nils && isNil(v),
-			})
-			if err != nil {
-				return faulty(task.Processing, n, err)
-			}
-			return nil
-		}
-	})
+	return c.out.forward(next, r)
 }

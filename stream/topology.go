@@ -12,8 +12,8 @@ import (
 	"github.com/millrun/millrun/stream/metrics"
 )
 
-// Topology is a checked graph of sources, processors and sinks: what Builder.Build returns. It is never changed, so it is
-// safe for concurrent use; it runs in one App or one test driver.
+// Topology is a graph of sources, processors and sinks: what Builder.Build returns, which is checked and never changes, so
+// that it is safe for concurrent use; or one in the making, by NewTopology. It runs in one App or one test driver.
 type Topology struct {
 	b    *build
 	plan *plan.Plan
@@ -22,12 +22,12 @@ type Topology struct {
 func (t *Topology) definition() *build { return t.b }
 
 // Describe is Kafka Streams' description, byte for byte.
-func (t *Topology) Describe() string { return t.plan.Describe() }
+func (t *Topology) Describe() string { return t.planned().Describe() }
 
 // Graph is the description as data, for pictures and tools.
 func (t *Topology) Graph() Graph {
 	var g Graph
-	for _, n := range t.plan.Nodes {
+	for _, n := range t.planned().Nodes {
 		g.Nodes = append(g.Nodes, GraphNode{
 			Subtopology: n.Sub(), Name: n.Name, Kind: n.Kind.String(), Topics: slices.Clone(n.Topics),
 			Stores: slices.Clone(n.Stores), Predecessors: nodeNames(n.Parents), Successors: nodeNames(n.Children),
@@ -80,11 +80,11 @@ type GraphNode struct {
 
 // assemble finishes the graph and finds the serdes of everything in it: all faults at once.
 func assemble(b *build, c Config) (*task.Program, error) {
-	p, found := b.graph.Finish(c.ApplicationID)
+	p, found := b.graph.Finish(plan.Rules{App: c.ApplicationID, Optimize: plan.Optimization(c.Optimize), RequireNames: c.RequireNames})
 	rs := &resolver{registry: c.Serdes, plan: p, topics: map[string]task.Serdes{}}
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
-		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, Retryable: IsRetryable, User: &offered{c.Metrics},
+		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, TimeBy: rawTimes(c.Timestamps), Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),

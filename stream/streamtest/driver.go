@@ -128,6 +128,9 @@ func (d *Driver) restore(t *task.Task) {
 	for _, s := range t.Stores() {
 		t.Restore(s.Name, d.logs[place{s.Changelog, p}])
 	}
+	for at := range d.logs {
+		d.reads(t, at.topic)
+	}
 	var at []task.Offset
 	for _, topic := range t.Topics() {
 		o, ok := d.committed[place{topic, p}]
@@ -241,11 +244,15 @@ func (d *Driver) deliver(in task.Input, internal bool) {
 
 // feed gives a record to its task, if any reads the topic.
 func (d *Driver) feed(in task.Input) {
-	if d.sources[in.Topic] {
-		t := d.tasks[in.Partition]
+	if t := d.tasks[in.Partition]; d.reads(t, in.Topic) {
 		t.Add(in.Topic, []task.Input{in})
 		t.SetEnd(in.Topic, in.Offset+1)
 	}
+}
+
+// reads says whether a task reads a topic, now that there is one of that name.
+func (d *Driver) reads(t *task.Task, topic string) bool {
+	return d.sources[topic] || !d.internal(topic) && t.Open(topic)
 }
 
 // pipe is the way in.
@@ -254,7 +261,7 @@ func (d *Driver) pipe(in task.Input) {
 	if d.err != nil {
 		d.t.Fatalf("streamtest: the topology stopped before: %v", d.err)
 	}
-	if !d.sources[in.Topic] {
+	if !d.reads(d.tasks[0], in.Topic) {
 		d.t.Fatalf("streamtest: the topology does not read the topic %q", in.Topic)
 	}
 	in.Epoch = -1

@@ -79,10 +79,18 @@ func (s *shown) write(b *strings.Builder) {
 	b.WriteString("    " + s.n.Kind.String() + ": " + s.n.Name)
 	switch s.n.Kind {
 	case Source:
-		b.WriteString(" (topics: [" + strings.Join(javaHashOrder(s.n.Topics), ", ") + "])\n")
+		topics := "[" + strings.Join(javaHashOrder(s.n.Topics), ", ") + "]"
+		if s.n.Pattern != nil {
+			topics = s.n.Pattern.String()
+		}
+		b.WriteString(" (topics: " + topics + ")\n")
 	case Processor:
 		b.WriteString(" (stores: [" + strings.Join(javaHashOrder(s.n.Stores), ", ") + "])\n")
 	case Sink:
+		if s.n.Dynamic != "" {
+			b.WriteString(" (extractor class: " + s.n.Dynamic + ")\n")
+			break
+		}
 		b.WriteString(" (topic: " + s.n.Topics[0] + ")\n")
 	}
 	if s.n.Kind != Sink {

@@ -4,7 +4,7 @@ package plan
 
 import (
 	"fmt"
-	"maps"
+	"regexp"
 	"slices"
 
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -41,9 +41,17 @@ type Node struct {
 	Index    int // its place in Plan.Nodes
 	Name     string
 	Kind     Kind
-	Topics   []string // of a source or sink, without the application's prefix
-	Internal bool     // Topics is one repartition topic
-	Table    bool     // a source that a table is made of
+	Topics   []string       // of a source or sink, without the application's prefix
+	Pattern  *regexp.Regexp // of a source: it reads every topic that matches, and Topics is empty
+	Dynamic  string         // of a sink that chooses a topic for each record: how it is called, and Topics is empty
+	Alone    bool           // a source that is not merged with another of the same topics, which is then a fault
+	Internal bool           // Topics is one repartition topic
+	Table    bool           // a source that a table is made of
+	Global   bool           // it serves a global store: one task of the instance runs it, over all partitions
+	Rekeys   bool           // its records may have another key
+	Revalues bool           // its records may have a value of another type
+	Merges   bool           // several streams become one here
+	Relaxed  bool           // a left or outer join of streams, which takes records without key
 	Parents  []*Node
 	Children []*Node // in the order they were attached, which is that of forwarding
 	Stores   []string
@@ -53,26 +61,43 @@ type Node struct {
 	Site     Site
 	Body     any // the typed edge's, opaque here
 
-	sub int // union-find while the plan is made, then the sub-topology
+	whole *regexp.Regexp // Pattern, for whole names
+	prio  int            // when it was declared: the order in which Kafka Streams builds the graph
+	sub   int            // union-find while the plan is made, then the sub-topology
 }
 
 // Sub is the sub-topology the node belongs to.
 func (n *Node) Sub() int { return n.sub }
 
+// Matches says whether a source by pattern reads a topic: its whole name matches, as in Java.
+func (n *Node) Matches(topic string) bool {
+	return n.whole != nil && n.whole.MatchString(topic)
+}
+
+// ReadPattern makes a source read every topic whose whole name matches.
+func (n *Node) ReadPattern(p *regexp.Regexp) {
+	n.Pattern, n.whole = p, regexp.MustCompile(`\A(?:`+p.String()+`)\z`)
+}
+
 // Store is a state store.
 type Store struct {
 	Name   string
 	Logged bool
-	Cached bool              // an operator keeps it, not a user's processor: it is cached unless it says otherwise
+	Cached bool // an operator keeps it, not a user's processor: it is cached unless it says otherwise
+	Global bool
 	Config map[string]string // of the changelog, beyond the defaults
 	Site   Site
 	Body   any // the typed edge's, opaque here
 }
 
-// Repartition is a topic that the topology writes and reads itself.
+// Repartition is a topic that the topology writes and reads itself, so that records of one key meet in one task.
 type Repartition struct {
-	Topic string // without the application's prefix
-	Site  Site
+	Topic      string // without the application's prefix
+	Partitions int32  // 0: follows from the topics that are read
+	Asked      bool   // the user asked for this very topic: it is never merged with others
+	KeepNulls  bool   // records without key go through it too; known once the plan is made
+	Key, Value any    // serdes named by the user; the typed edge knows their types
+	Site       Site
 }
 
 // Graph collects nodes in the order of their declaration; a node comes after all its parents.
@@ -83,6 +108,7 @@ type Graph struct {
 	byStore map[string]*Store
 	parts   map[string]*Repartition
 	counter int
+	prios   int
 	faults  []Fault
 }
 
@@ -120,11 +146,45 @@ func (g *Graph) Add(n *Node) *Node {
 		g.Fault(Fault{n.Site, n.Op, n.Name, fmt.Errorf("the name %q is taken at %s:%d", n.Name, other.Site.File, other.Site.Line)})
 	}
 	g.names[n.Name] = n
+	n.prio = g.priority()
 	g.nodes = append(g.nodes, n)
+	n.Parents = unique(n.Parents)
 	for _, p := range n.Parents {
 		p.Children = append(p.Children, n)
 	}
 	return n
+}
+
+// unique drops repetitions: a stream merged with itself is one parent, as in Java.
+func unique(nodes []*Node) []*Node {
+	var out []*Node
+	for _, n := range nodes {
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// priority is the next place in the order of declaration. Places are apart, so that the optimizer may put nodes between.
+func (g *Graph) priority() int {
+	g.prios += spread
+	return g.prios
+}
+
+// spread is the distance between the places of two declarations.
+const spread = 8
+
+// Renew makes a repartition count as declared just now, as in Java where a grouping with a name is used again.
+func (g *Graph) Renew(topic string) {
+	for _, n := range g.nodes {
+		if hop := n.Internal && n.Topics[0] == topic; hop {
+			if n.Kind == Sink {
+				n.Parents[0].prio = g.priority()
+			}
+			n.prio = g.priority()
+		}
+	}
 }
 
 // AddStore declares a store; twice the same is one.
@@ -147,6 +207,9 @@ func (g *Graph) AddRepartition(r *Repartition) {
 	}
 	g.parts[r.Topic] = r
 }
+
+// Repartition finds a declared repartition topic.
+func (p *Plan) Repartition(topic string) *Repartition { return p.parts[topic] }
 
 // Store finds a declared store.
 func (g *Graph) Store(name string) (*Store, bool) {
@@ -173,18 +236,46 @@ type Sub struct {
 	Stores  []*Store // in the order they were declared
 }
 
-// Finish checks the graph and makes the plan of application app. The graph's own nodes are not changed, so it may be
+// Rules are what an application says about its plan.
+type Rules struct {
+	App          string
+	Optimize     Optimization
+	RequireNames bool // generated names of stores and topics are faults
+}
+
+// Optimization is a set of optimizations, as in package stream.
+type Optimization uint
+
+// The optimizations.
+const (
+	ReuseSourceTopics Optimization = 1 << iota
+	MergeRepartitionTopics
+	SingleStoreSelfJoin
+)
+
+// Finish checks the graph and makes the plan of an application. The graph's own nodes are not changed, so it may be
 // finished more than once.
-func (g *Graph) Finish(app string) (*Plan, []Fault) {
-	p := &Plan{App: app, Stores: g.stores, byStore: maps.Clone(g.byStore), parts: maps.Clone(g.parts)}
+func (g *Graph) Finish(rules Rules) (*Plan, []Fault) {
+	p := &Plan{App: rules.App, byStore: map[string]*Store{}, parts: map[string]*Repartition{}}
+	for _, s := range g.stores {
+		s := *s
+		p.Stores, p.byStore[s.Name] = append(p.Stores, &s), &s
+	}
+	for _, r := range g.parts {
+		r := *r
+		p.parts[r.Topic] = &r
+	}
 	faults := slices.Clone(g.faults)
 	p.Nodes = copied(g.nodes)
 	faults = append(faults, p.mergeSources()...)
+	p.relax()
+	p.order()
 	faults = append(faults, p.checkTopics()...)
 	if len(p.Nodes) == 0 && len(faults) == 0 {
 		faults = append(faults, Fault{Op: "topology", Err: fmt.Errorf("it has no source: begin with Stream or Table")})
 	}
 	p.group()
+	faults = append(faults, p.checkStores()...)
 	return p, faults
 }
 
@@ -216,36 +307,36 @@ func (p *Plan) mergeSources() (faults []Fault) {
 	first := map[string]*Node{}
 	var kept []*Node
 	for _, n := range p.Nodes {
-		if n.Kind != Source || n.Table || n.Internal {
+		if n.Kind != Source || n.Table || n.Internal || n.Global || n.Alone {
 			kept = append(kept, n)
 			continue
 		}
-		key := fmt.Sprint(slices.Sorted(slices.Values(n.Topics)))
-		main, ok := first[key]
+		main, ok := first[key(n)]
 		if !ok {
-			first[key] = n
+			first[key(n)] = n
 			kept = append(kept, n)
 			continue
 		}
 		faults = append(faults, p.merge(main, n)...)
 	}
 	p.Nodes = kept
-	for i, n := range p.Nodes {
-		n.Index = i
-		slices.SortStableFunc(n.Children, func(a, b *Node) int { return a.Index - b.Index })
-	}
-	for _, n := range p.Nodes {
-		slices.SortStableFunc(n.Children, func(a, b *Node) int { return a.Index - b.Index })
-	}
 	return faults
+}
+
+// key tells whether two sources read the same.
+func key(n *Node) string {
+	if n.Pattern != nil {
+		return "matching " + n.Pattern.String()
+	}
+	return fmt.Sprint(slices.Sorted(slices.Values(n.Topics)))
 }
 
 func (p *Plan) merge(main, n *Node) (faults []Fault) {
 	if main.Types != n.Types {
-		faults = append(faults, Fault{n.Site, n.Op, n.Name, fmt.Errorf("topic %s is read as %s here and as %s at %s:%d", n.Topics, n.Types, main.Types, main.Site.File, main.Site.Line)})
+		faults = append(faults, Fault{n.Site, n.Op, n.Name, fmt.Errorf("topic %s is read as %s here and as %s at %s:%d", key(n), n.Types, main.Types, main.Site.File, main.Site.Line)})
 	}
 	if !sameReset(main.Reset, n.Reset) {
-		faults = append(faults, Fault{n.Site, n.Op, n.Name, fmt.Errorf("topic %s has another StartFrom at %s:%d", n.Topics, main.Site.File, main.Site.Line)})
+		faults = append(faults, Fault{n.Site, n.Op, n.Name, fmt.Errorf("topic %s has another StartFrom at %s:%d", key(n), main.Site.File, main.Site.Line)})
 	}
 	for _, c := range n.Children {
 		for i, parent := range c.Parents {
@@ -253,7 +344,8 @@ func (p *Plan) merge(main, n *Node) (faults []Fault) {
 				c.Parents[i] = main
 			}
 		}
-		main.Children = append(main.Children, c)
+		c.Parents = unique(c.Parents)
+		main.Children = unique(append(main.Children, c))
 	}
 	return faults
 }

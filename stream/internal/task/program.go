@@ -96,6 +96,7 @@ type Program struct {
 	DeadLetter string // the topic of a dead letter that names none
 	CacheBytes int64  // of all threads
 	MaxIdle    time.Duration
+	TimeBy     Extractor // of sources without their own; nil is the record's own time
 	Retryable  func(error) bool
 	Topics     map[string]Serdes
 	User       any // the typed edge's: what contexts offer
@@ -116,7 +117,15 @@ type Assembly struct {
 	made   []any
 	inits  [][]func() error
 	closes [][]func() error
+	times  map[int]Extractor // by Node.Index
 }
+
+// Extractor finds the time of a record, in milliseconds, when it becomes the first of its queue; prev is the highest time
+// taken from that queue, -1 before the first. A negative result drops the record.
+type Extractor func(in *Input, prev int64) int64
+
+// TimeBy lets a source take the time of its records from f.
+func (a *Assembly) TimeBy(n *plan.Node, f Extractor) { a.times[n.Index] = f }
 
 // Made is what a child of the node at work does; the caller knows its type.
 func (a *Assembly) Made(n *plan.Node) any { return a.made[n.Index] }

@@ -29,6 +29,23 @@ func (t *Task) Schedule(node int, interval time.Duration, c Clock, f func(time.T
 	if c == WallClock {
 		s.next = t.now.UnixMilli() + s.interval
 	}
+	return t.schedule(c, s)
+}
+
+// ScheduleAt is Schedule with the first call at start, or if that has passed at the next whole interval from it.
+func (t *Task) ScheduleAt(node int, start time.Time, interval time.Duration, c Clock, f func(time.Time) error) (stop func()) {
+	s := &schedule{node: node, next: start.UnixMilli(), interval: max(interval.Milliseconds(), 1), f: f}
+	now := t.time
+	if c == WallClock {
+		now = t.now.UnixMilli()
+	}
+	if late := now - s.next; late > 0 {
+		s.next += (late + s.interval - 1) / s.interval * s.interval
+	}
+	return t.schedule(c, s)
+}
+
+func (t *Task) schedule(c Clock, s *schedule) (stop func()) {
 	t.schedules[c] = append(t.schedules[c], s)
 	return func() { s.stopped = true }
 }

@@ -12,6 +12,10 @@ type queue struct {
 	source    func(*Rec, []byte, []byte) error
 	node      string
 
+	extract Extractor // nil: records have their own time
+	at      int64     // the time of the first record
+	bad     error     // finding it failed
+
 	chunks [][]Input // never written again once here: outputs point into them
 	head   int       // in chunks[0]
 	n      int
@@ -83,7 +87,7 @@ func (h *byTime) offer(q *queue) {
 	a, k := *h, len(*h)-1
 	for k > 0 {
 		parent := (k - 1) / 2
-		if q.peek().Time >= a[parent].peek().Time {
+		if q.at >= a[parent].at {
 			break
 		}
 		a[k], k = a[parent], parent
@@ -104,10 +108,10 @@ func (h *byTime) poll() {
 	k := 0
 	for k < n/2 {
 		child := 2*k + 1
-		if right := child + 1; right < n && a[child].peek().Time > a[right].peek().Time {
+		if right := child + 1; right < n && a[child].at > a[right].at {
 			child = right
 		}
-		if last.peek().Time <= a[child].peek().Time {
+		if last.at <= a[child].at {
 			break
 		}
 		a[k], k = a[child], child

@@ -23,6 +23,7 @@ type Task struct {
 	stores  map[string]*Store
 	ordered []*Store
 	parts   *Assembly
+	subs    []*plan.Sub
 	rec     Rec
 	now     time.Time
 	time    int64 // stream time: the highest time of any record processed
@@ -46,7 +47,7 @@ type Counts struct {
 // New makes a task of the given sub-topologies. The runtime gives it one; the test driver gives it all of them, as Java's
 // does.
 func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
-	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, time: unknown}
+	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, time: unknown, subs: subs}
 	t.rec.task = t
 	t.counts.Dropped = map[string]int64{}
 	for _, sub := range subs {
@@ -64,7 +65,7 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 		}
 	}
 	n := len(p.Plan.Nodes)
-	t.parts = &Assembly{Task: t, made: make([]any, n), inits: make([][]func() error, n), closes: make([][]func() error, n)}
+	t.parts = &Assembly{Task: t, made: make([]any, n), inits: make([][]func() error, n), closes: make([][]func() error, n), times: map[int]Extractor{}}
 	for _, sub := range subs {
 		for _, node := range slices.Backward(sub.Nodes) {
 			t.parts.made[node.Index] = p.Bodies[node.Index](t.parts, node)
@@ -78,10 +79,7 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 
 func (t *Task) addQueues(n *plan.Node) {
 	for _, topic := range n.Topics {
-		q := newQueue(t.program.Plan.Topic(topic, n.Internal), t.id.Partition)
-		q.source, q.node = t.parts.made[n.Index].(func(*Rec, []byte, []byte) error), n.Name
-		t.byTopic[q.topic] = q
-		t.queues = append(t.queues, q)
+		t.addQueue(n, t.program.Plan.Topic(topic, n.Internal))
 	}
 }
 
@@ -174,7 +172,7 @@ func (t *Task) Add(topic string, in []Input) {
 	q := t.byTopic[topic]
 	was := q.n
 	q.add(in)
-	if was == 0 && q.n > 0 {
+	if was == 0 && t.headed(q) {
 		t.filled.offer(q)
 	}
 }
@@ -204,7 +202,7 @@ func (t *Task) Suspend() {
 		at, epoch := q.position()
 		*q = queue{
 			topic: q.topic, partition: q.partition, source: q.source, node: q.node, time: q.time,
-			next: unknown, epoch: epoch, committed: at, end: unknown, emptyAt: unknown,
+			next: unknown, epoch: epoch, committed: at, end: unknown, emptyAt: unknown, extract: q.extract,
 		}
 	}
 	t.filled, t.started = nil, true
@@ -283,17 +281,20 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	}
 	in := q.peek()
 	t.begin(in, Processing)
-	if in.Time < 0 {
+	if q.bad != nil {
+		return false, t.stopped(q.bad, "timestamp")
+	}
+	if t.rec.Time = q.at; q.at < 0 {
 		f := &Fault{Stage: Processing, Node: q.node, Err: fmt.Errorf("the record's timestamp is negative: %d", in.Time), Hint: "the topic's producer must set a time"}
 		return false, t.stopped(f, "read")
 	}
-	q.time = max(q.time, in.Time)
-	t.time = max(t.time, in.Time)
+	q.time = max(q.time, q.at)
+	t.time = max(t.time, q.at)
 	if err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) }); err != nil {
 		return false, err
 	}
 	t.filled.poll()
-	if q.pop(); q.n > 0 {
+	if q.pop(); t.headed(q) {
 		t.filled.offer(q)
 	}
 	t.counts.Processed++
