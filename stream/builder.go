@@ -70,7 +70,7 @@ func (b *Builder) Table[K, V any](topic Topic[K, V], opts ...TableSource) KTable
 	}
 	t.n = f.node(plan.Processor, table, read)
 	t.n.Stores = t.stores()
-	t.n.Body = tableSourceBody[K, V](t)
+	t.n.Body = tableSourceBody[K, V](t, noneOf[V](f, s.Empty))
 	materialize := func() {
 		if t.decl == nil {
 			t.keep(f, declared[K, V](f, &s, s.KeySerde, s.ValueSerde))

@@ -46,7 +46,11 @@ func (t KTable[K, V]) FilterNot(drop func(K, V) bool, opts ...Materialized) KTab
 }
 
 func filterTable[K, V any](t KTable[K, V], op string, keep func(K, V) bool, want bool, set opt.Settings) KTable[K, V] {
-	out := derived[K, V](t.t, op, "KTABLE-FILTER-", set, t.t.vs)
+	out, m := derived[K, V](t.t, op, "KTABLE-FILTER-", set, t.t.vs)
+	if gone := emptiness[V](m, set.Empty); gone != nil {
+		asked := keep
+		keep = func(k K, v V) bool { return (asked(k, v) == want && !gone(v)) == want }
+	}
 	out.n.Body = tableFilterBody(out, keep, want)
 	// A parent that knows old values spares tombstones for rows that were never there. It is asked without force: a filter
 	// is not worth a store.
@@ -69,8 +73,10 @@ func filterTable[K, V any](t KTable[K, V], op string, keep func(K, V) bool, want
 
 // MapValues replaces the values.
 func (t KTable[K, V]) MapValues[V2 any](f func(K, V) V2, opts ...Materialized) KTable[K, V2] {
-	out := derived[K, V2](t.t, "MapValues", "KTABLE-MAPVALUES-", materialized(opts), nil)
-	out.n.Body = tableMapBody(out, f)
+	set := materialized(opts)
+	out, m := derived[K, V2](t.t, "MapValues", "KTABLE-MAPVALUES-", set, nil)
+	mapped := present(f, noneOf[V2](m, set.Empty))
+	out.n.Body = tableMapBody(out, mapped)
 	out.old = func(force bool) bool {
 		if out.decl != nil || t.t.old(force) {
 			out.sendOld = true
@@ -82,17 +88,24 @@ func (t KTable[K, V]) MapValues[V2 any](f func(K, V) V2, opts ...Materialized) K
 		if out.decl != nil {
 			return shelfView[K, V2](out)
 		}
-		nils := hasNil[V2]()
-		return mappedView(from, func(k K, v V) (V2, bool) {
-			v2 := f(k, v)
-			return v2, !(nils && isNil(v2))
-		})
+		return mappedView(from, mapped)
 	}
 	return KTable[K, V2]{t: out}
 }
 
+// present makes f say whether what it returns is a value.
+func present[K, V, V2 any](f func(K, V) V2, none func(V2) bool) func(K, V) (V2, bool) {
+	return func(k K, v V) (out V2, ok bool) {
+		made := f(k, v)
+		if none != nil && none(made) {
+			return out, false
+		}
+		return made, true
+	}
+}
+
 // derived adds the node of a table operator, and its store if one is named.
-func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs any) *tableFlow {
+func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs any) (*tableFlow, maker) {
 	m := from.b.at(op)
 	named := set.StoreName != ""
 	if !named && set.Kept {
@@ -105,7 +118,7 @@ func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs 
 	}
 	out.n = m.node(plan.Processor, name, from.n)
 	out.n.Stores = out.stores()
-	return out
+	return out, m
 }
 
 // ToStream is the stream of changes; deletes are tombstones.

@@ -77,17 +77,17 @@ func (g *aggregator[K, V, A]) fold(k K, v V, agg A, ok bool, c *change[A]) A {
 }
 
 // tableSourceBody turns records into changes, and keeps them if the table has a store.
-func tableSourceBody[K, V any](t *tableFlow) body {
+func tableSourceBody[K, V any](t *tableFlow, none func(V) bool) body {
 	return simple(func(a *task.Assembly, n *plan.Node) any {
 		s := newRows[K, V](a, n, t)
-		nils := hasNil[V]()
 		return func(r *task.Rec, k K, v V) error {
 			r.At = n.Index
 			if r.Keyless {
 				r.Drop("null")
 				return nil
 			}
-			c := change[V]{new: v, hasNew: !r.Tombstone && !(nils && isNil(v))}
+			c := change[V]{new: v, hasNew: !r.Tombstone && !(none != nil && none(v))}
+			blank(&c)
 			was := r.Tombstone
 			r.Tombstone = false
 			err := s.pass(r, k, c)
@@ -127,21 +127,19 @@ func tableFilterBody[K, V any](t *tableFlow, keep func(K, V) bool, want bool) bo
 	})
 }
 
-// tableMapBody maps both values of a change.
-func tableMapBody[K, V, V2 any](t *tableFlow, f func(K, V) V2) body {
+// tableMapBody maps both values of a change; f returns false where it makes none.
+func tableMapBody[K, V, V2 any](t *tableFlow, f func(K, V) (V2, bool)) body {
 	return simple(func(a *task.Assembly, n *plan.Node) any {
 		s := newRows[K, V2](a, n, t)
-		nils, compute := hasNil[V2](), t.sendOld && t.decl == nil
+		compute := t.sendOld && t.decl == nil
 		return func(r *task.Rec, k K, c change[V]) error {
 			r.At = n.Index
 			out := change[V2]{stale: c.stale}
 			if c.hasNew {
-				out.new = f(k, c.new)
-				out.hasNew = !(nils && isNil(out.new))
+				out.new, out.hasNew = f(k, c.new)
 			}
 			if compute && c.hasOld {
-				out.old = f(k, c.old)
-				out.hasOld = !(nils && isNil(out.old))
+				out.old, out.hasOld = f(k, c.old)
 			}
 			return s.pass(r, k, out)
 		}
