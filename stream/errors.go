@@ -17,6 +17,7 @@ import (
 
 // Sentinels, for errors.Is.
 var (
+	ErrBufferFull       = errors.New("stream: suppress buffer is full")    // see Suppressed
 	ErrConfig           = errors.New("stream: invalid configuration")      // from NewApp
 	ErrNotRunning       = errors.New("stream: application is not running") // from queries
 	ErrUnknownStore     = errors.New("stream: unknown store")              // no such store, or of another type

@@ -59,7 +59,8 @@ type Node struct {
 	Types    string     // what a source reads, for messages
 	Op       string     // the operator that made it
 	Site     Site
-	Body     any // the typed edge's, opaque here
+	Grace    *int64 // of a windowed aggregation: how many milliseconds after its end a window is still open; nil of others
+	Body     any    // the typed edge's, opaque here
 
 	whole *regexp.Regexp // Pattern, for whole names
 	prio  int            // when it was declared: the order in which Kafka Streams builds the graph

@@ -180,4 +180,9 @@ func (e *Engine) repartition(topic string) bool {
 }
 
 // millis is a record's time.
-func millis(ms int64) time.Time { return time.UnixMilli(ms) }
+func millis(ms int64) time.Time {
+	if ms < 0 {
+		return time.Time{} // the client's clock sets it
+	}
+	return time.UnixMilli(ms)
+}

@@ -51,6 +51,34 @@ type Cached interface {
 	OnFlush(f Flushed) bool
 }
 
+// Logged is a record of a changelog.
+type Logged struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Time      int64
+	Key       []byte
+	Value     []byte // nil is a tombstone
+	Headers   serde.Headers
+}
+
+// Keeper is what the Opener of a Kept store opens: it keeps its content itself.
+type Keeper interface {
+	// Restore applies a record of the changelog.
+	Restore(r Logged) error
+	// Flush tells the changelog what was changed, before a commit.
+	Flush() error
+}
+
+// Log is a Bytes whose changelog can be written alone.
+type Log interface {
+	// Log sends a record to the changelog, if there is one. At NoTime the producer's clock sets the record's time.
+	Log(w Write)
+}
+
+// NoTime is the time of a record that has none of its own.
+const NoTime = -1
+
 // Kind is a kind of store.
 type Kind uint8
 
@@ -58,6 +86,7 @@ type Kind uint8
 const (
 	KeyValue    Kind = iota // raw values
 	Timestamped             // a value behind 8 bytes of its time; the changelog has the value alone
+	Kept                    // whatever its Keeper keeps
 )
 
 // Opener makes the typed faces of a store. Made when the topology is built, used by every task.

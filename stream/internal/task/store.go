@@ -74,6 +74,9 @@ func (s *Store) OnFlush(f store.Flushed) bool {
 // flush writes what the cache holds and tells of it, each change as its own record. The record at work is the same again
 // afterwards.
 func (s *Store) flush() error {
+	if s.spec.Kind == store.Kept {
+		return s.keeper().Flush()
+	}
 	if s.cache == nil {
 		return nil
 	}
@@ -105,6 +108,11 @@ func (s *Store) flush() error {
 // apply writes to the store and the changelog.
 func (s *Store) apply(w store.Write) {
 	s.tree.Set(w.Key, w.Local)
+	s.Log(w)
+}
+
+// Log writes to the changelog alone.
+func (s *Store) Log(w store.Write) {
 	if s.spec.Changelog == "" {
 		return
 	}
@@ -123,6 +131,8 @@ func (s *Store) apply(w store.Write) {
 func (s *Store) restore(in *Input) {
 	switch {
 	case in.Key == nil:
+	case s.spec.Kind == store.Kept:
+		s.keep(in)
 	case in.Value == nil:
 		s.tree.Set(in.Key, nil)
 	case s.spec.Kind == store.Timestamped:

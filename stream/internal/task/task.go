@@ -32,7 +32,8 @@ type Task struct {
 	schedules [2][]*schedule
 	touched   bool // something happened that offsets do not show
 	asked     bool
-	started   bool // Init has run before
+	started   bool  // Init has run before
+	broken    error // a changelog could not be read
 	out       []Output
 	space     []byte
 	counts    Counts
@@ -130,6 +131,9 @@ func (t *Task) Restore(name string, in []Input) {
 // Init begins work: topics have the offsets and texts of their last commit.
 func (t *Task) Init(now time.Time, committed []Offset) error {
 	t.now = now
+	if t.broken != nil {
+		return t.stopped(t.broken, "restore")
+	}
 	for _, c := range committed {
 		if q, ok := t.byTopic[c.Topic]; ok {
 			if !c.New {
