@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/millrun/millrun/internal/models"
 	"github.com/millrun/millrun/stream"
 )
 
@@ -29,6 +30,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(workerEnv) != "" {
 		os.Exit(worker())
 	}
+	models.Checks()
 	goleak.VerifyTestMain(m)
 }
 

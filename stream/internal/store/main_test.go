@@ -1,9 +1,14 @@
-package store_test
+package store
 
 import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/millrun/millrun/internal/models"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	models.Checks()
+	goleak.VerifyTestMain(m)
+}
