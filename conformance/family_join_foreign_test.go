@@ -24,60 +24,60 @@ func initialUnlessEmpty(_, v *string) (*string, bool) { return first(v), *v != "
 
 // The joiners.
 
-func both(_, x, y *string) *string { return pair(x, y) }
+func meet(_, x, y *string) *string { return pair(x, y) }
 
-func bothOrOne(_, x, y *string, _ bool) *string { return pair(x, y) }
+func meetOrNot(_, x, y *string, _ bool) *string { return pair(x, y) }
 
-var twoTables = io(in("left", STR), in("right", STR), out("out", STR))
+var twoMeet = io(in("left", STR), in("right", STR), out("out", STR))
 
 var _ = family("join-foreign-key",
-	t("fk-inner", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, both, joined("", S)...).ToStream().To("out", SS...)
+	t("fk-inner", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, meet, joined("", S)...).ToStream().To("out", SS...)
 	}),
-	t("fk-left", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").LeftJoinForeign(strTableOf(b, "right"), initial, bothOrOne, joined("", S)...).ToStream().To("out", SS...)
+	t("fk-left", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").LeftJoinForeign(strTableOf(b, "right"), initial, meetOrNot, joined("", S)...).ToStream().To("out", SS...)
 	}),
-	t("fk-inner-null", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initialUnlessEmpty, both, joined("joined", S)...).ToStream().To("out", SS...)
+	t("fk-inner-null", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initialUnlessEmpty, meet, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
-	t("fk-left-null", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").LeftJoinForeign(strTableOf(b, "right"), initialUnlessEmpty, bothOrOne, joined("joined", S)...).ToStream().To("out", SS...)
+	t("fk-left-null", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").LeftJoinForeign(strTableOf(b, "right"), initialUnlessEmpty, meetOrNot, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
-	t("fk-inner-key", twoTables, func(b *stream.Builder) {
+	t("fk-inner-key", twoMeet, func(b *stream.Builder) {
 		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), func(k, v *string) (*string, bool) {
 			if *k < "l3" {
 				return new("a"), true
 			}
 			return first(v), true
-		}, both, joined("joined", S)...).ToStream().To("out", SS...)
+		}, meet, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
-	t("fk-inner-named", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, both, joined("joined", S, stream.Named("meet"))...).ToStream().To("out", SS...)
+	t("fk-inner-named", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, meet, joined("joined", S, stream.Named("meet"))...).ToStream().To("out", SS...)
 	}),
-	t("fk-left-stores", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left", stream.As("lefts")).LeftJoinForeign(strTableOf(b, "right", stream.As("rights")), initial, bothOrOne, joined("joined", S)...).
+	t("fk-left-stores", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left", stream.As("lefts")).LeftJoinForeign(strTableOf(b, "right", stream.As("rights")), initial, meetOrNot, joined("joined", S)...).
 			ToStream().To("out", SS...)
 	}),
-	t("fk-inner-cached", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, both, joined("joined", S)...).ToStream().To("out", SS...)
+	t("fk-inner-cached", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, meet, joined("joined", S)...).ToStream().To("out", SS...)
 	}).cached(),
-	t("fk-inner-late", twoTables, func(b *stream.Builder) {
-		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, both, joined("joined", S)...).ToStream().To("out", SS...)
+	t("fk-inner-late", twoMeet, func(b *stream.Builder) {
+		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, meet, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
-	t("fk-inner-mapped", twoTables, func(b *stream.Builder) {
+	t("fk-inner-mapped", twoMeet, func(b *stream.Builder) {
 		right := func() strTable {
 			return strTableOf(b, "right").MapValues(func(_, v *string) *string { return upper(v) })
 		}
 		strTableOf(b, "left").Filter(func(_, v *string) bool { return !strings.HasSuffix(*v, "2") }).
-			JoinForeign(right(), initial, both, joined("", S)...).ToStream().To("out", SS...)
+			JoinForeign(right(), initial, meet, joined("", S)...).ToStream().To("out", SS...)
 	}),
 	t("fk-chain", io(in("left", STR), in("right", STR), in("third", STR), out("out", STR)), func(b *stream.Builder) {
 		one := strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, func(_, x, y *string) *string { return new(*y + *x) }, joined("one", S)...)
-		one.LeftJoinForeign(strTableOf(b, "third"), initial, bothOrOne, joined("two", S)...).ToStream().To("out", SS...)
+		one.LeftJoinForeign(strTableOf(b, "third"), initial, meetOrNot, joined("two", S)...).ToStream().To("out", SS...)
 	}),
 	t("fk-self", io(in("in", STR), out("out", STR)), func(b *stream.Builder) {
 		in := strTableOf(b, "in")
-		in.LeftJoinForeign(in, func(_, v *string) (*string, bool) { return v, true }, bothOrOne, joined("joined", S)...).ToStream().To("out", SS...)
+		in.LeftJoinForeign(in, func(_, v *string) (*string, bool) { return v, true }, meetOrNot, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
 	t("fk-json", io(in("orders", JSON), in("customers", JSON), out("out", JSON)), func(b *stream.Builder) {
 		jsonTableOf(b, "orders").LeftJoinForeign(jsonTableOf(b, "customers"),
