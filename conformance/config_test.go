@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/serde"
@@ -46,6 +47,8 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 		if c.CacheBytes = n; n == 0 {
 			c.CacheBytes = -1 // 0 is the default here
 		}
+	case optimization:
+		return optimize(c, value)
 	case "errors.dead.letter.queue.topic.name":
 		c.DeadLetterTopic = value
 	case "deserialization.exception.handler":
@@ -54,6 +57,21 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 		c.ProcessingErrors = goOn(value == goOnProcessing, all)
 	default:
 		return errUnknown
+	}
+	return nil
+}
+
+// optimize reads the list of optimizations.
+func optimize(c *stream.Config, value string) error {
+	for _, name := range strings.Split(value, ",") {
+		o, ok := map[string]stream.Optimization{
+			"none": 0, "all": stream.AllOptimizations, "merge.repartition.topics": stream.MergeRepartitionTopics,
+			"reuse.ktable.source.topics": stream.ReuseSourceTopics, "single.store.self.join": stream.SingleStoreSelfJoin,
+		}[name]
+		if !ok {
+			return errUnknown
+		}
+		c.Optimize |= o
 	}
 	return nil
 }

@@ -62,6 +62,7 @@ type Node struct {
 	Grace    *int64 // of a windowed aggregation: how many milliseconds after its end a window is still open; nil of others
 	Body     any    // the typed edge's, opaque here
 
+	gone  bool           // taken out of the plan while it is made
 	whole *regexp.Regexp // Pattern, for whole names
 	prio  int            // when it was declared: the order in which Kafka Streams builds the graph
 	sub   int            // union-find while the plan is made, then the sub-topology
@@ -86,6 +87,7 @@ type Store struct {
 	Logged bool
 	Cached bool // an operator keeps it, not a user's processor: it is cached unless it says otherwise
 	Global bool
+	Source string            // the topic it is restored from in place of a changelog, which has the same content
 	Config map[string]string // of the changelog, beyond the defaults
 	Site   Site
 	Body   any // the typed edge's, opaque here
@@ -95,6 +97,7 @@ type Store struct {
 type Repartition struct {
 	Topic      string // without the application's prefix
 	Partitions int32  // 0: follows from the topics that are read
+	Table      bool   // it carries the changes of a table that is grouped, which is never merged with others
 	Asked      bool   // the user asked for this very topic: it is never merged with others
 	KeepNulls  bool   // records without key go through it too; known once the plan is made
 	Key, Value any    // serdes named by the user; the typed edge knows their types
@@ -111,11 +114,15 @@ type Graph struct {
 	counter int
 	prios   int
 	faults  []Fault
+
+	generated map[string]bool // names out of the counter
+	together  []together
+	selves    []SelfJoin
 }
 
 // NewGraph returns an empty Graph.
 func NewGraph() *Graph {
-	return &Graph{names: map[string]*Node{}, byStore: map[string]*Store{}, parts: map[string]*Repartition{}}
+	return &Graph{names: map[string]*Node{}, byStore: map[string]*Store{}, parts: map[string]*Repartition{}, generated: map[string]bool{}}
 }
 
 // Fault notes something wrong; Finish returns them all.
@@ -124,9 +131,10 @@ func (g *Graph) Fault(f Fault) { g.faults = append(g.faults, f) }
 // Name is the next generated name of a node: the prefix and ten digits of a counter that the whole topology shares. Kafka
 // Streams names internal topics by it, so it must be asked exactly where Java asks, used or not.
 func (g *Graph) Name(prefix string) string {
-	n := g.counter
+	name := fmt.Sprintf("%s%010d", prefix, g.counter)
 	g.counter++
-	return fmt.Sprintf("%s%010d", prefix, n)
+	g.generated[name] = true
+	return name
 }
 
 // StoreName is the next generated name of a store.
@@ -212,6 +220,9 @@ func (g *Graph) AddRepartition(r *Repartition) {
 // Repartition finds a declared repartition topic.
 func (p *Plan) Repartition(topic string) *Repartition { return p.parts[topic] }
 
+// AddSelfJoin says what becomes of a join whose sides turn out to be one stream, if that is to be optimized.
+func (g *Graph) AddSelfJoin(j SelfJoin) { g.selves = append(g.selves, j) }
+
 // Store finds a declared store.
 func (g *Graph) Store(name string) (*Store, bool) {
 	s, ok := g.byStore[name]
@@ -225,8 +236,12 @@ type Plan struct {
 	Stores []*Store
 	Subs   []*Sub
 
-	byStore map[string]*Store
-	parts   map[string]*Repartition
+	byStore  map[string]*Store
+	parts    map[string]*Repartition
+	names    map[string]bool // out of the counter
+	together []together
+	selves   []SelfJoin
+	moved    map[*Node]*Node // sources that were made one with another
 }
 
 // Sub is a sub-topology: what one kind of task runs.
@@ -257,7 +272,9 @@ const (
 // Finish checks the graph and makes the plan of an application. The graph's own nodes are not changed, so it may be
 // finished more than once.
 func (g *Graph) Finish(rules Rules) (*Plan, []Fault) {
-	p := &Plan{App: rules.App, byStore: map[string]*Store{}, parts: map[string]*Repartition{}}
+	p := &Plan{
+		App: rules.App, byStore: map[string]*Store{}, parts: map[string]*Repartition{}, names: g.generated, moved: map[*Node]*Node{},
+	}
 	for _, s := range g.stores {
 		s := *s
 		p.Stores, p.byStore[s.Name] = append(p.Stores, &s), &s
@@ -267,8 +284,9 @@ func (g *Graph) Finish(rules Rules) (*Plan, []Fault) {
 		p.parts[r.Topic] = &r
 	}
 	faults := slices.Clone(g.faults)
-	p.Nodes = copied(g.nodes)
+	p.copy(g)
 	faults = append(faults, p.mergeSources()...)
+	p.optimize(rules.Optimize)
 	p.relax()
 	p.order()
 	faults = append(faults, p.checkTopics()...)
@@ -277,21 +295,31 @@ func (g *Graph) Finish(rules Rules) (*Plan, []Fault) {
 	}
 	p.group()
 	faults = append(faults, p.checkStores()...)
+	faults = append(faults, p.checkPartitions()...)
+	if rules.RequireNames {
+		faults = append(faults, p.checkNames()...)
+	}
 	return p, faults
 }
 
-// copied is a deep copy of the nodes, edges and all.
-func copied(nodes []*Node) []*Node {
-	twin := make(map[*Node]*Node, len(nodes))
-	out := make([]*Node, len(nodes))
-	for i, n := range nodes {
+// copy takes the graph's nodes over, edges and all, so that the plan may change them.
+func (p *Plan) copy(g *Graph) {
+	twin := make(map[*Node]*Node, len(g.nodes))
+	p.Nodes = make([]*Node, len(g.nodes))
+	for i, n := range g.nodes {
 		c := *n
-		twin[n], out[i] = &c, &c
+		twin[n], p.Nodes[i] = &c, &c
 	}
-	for _, n := range out {
+	for _, n := range p.Nodes {
 		n.Parents, n.Children = mapped(n.Parents, twin), mapped(n.Children, twin)
 	}
-	return out
+	for _, t := range g.together {
+		p.together = append(p.together, together{mapped(t.nodes, twin), t.op, t.site})
+	}
+	for _, j := range g.selves {
+		j.Left, j.Right, j.This, j.Other, j.Merge = twin[j.Left], twin[j.Right], twin[j.This], twin[j.Other], twin[j.Merge]
+		p.selves = append(p.selves, j)
+	}
 }
 
 func mapped(nodes []*Node, twin map[*Node]*Node) []*Node {
@@ -339,6 +367,7 @@ func (p *Plan) merge(main, n *Node) (faults []Fault) {
 	if !sameReset(main.Reset, n.Reset) {
 		faults = append(faults, Fault{n.Site, n.Op, n.Name, fmt.Errorf("topic %s has another StartFrom at %s:%d", key(n), main.Site.File, main.Site.Line)})
 	}
+	p.moved[n] = main
 	for _, c := range n.Children {
 		for i, parent := range c.Parents {
 			if parent == n {
@@ -364,6 +393,13 @@ func (p *Plan) checkTopics() (faults []Fault) {
 	for _, n := range p.Nodes {
 		if n.Kind != Source {
 			continue
+		}
+		for _, other := range p.Nodes {
+			for _, t := range other.Topics {
+				if other.Kind == Source && !other.Internal && n.Matches(t) {
+					faults = append(faults, Fault{n.Site, n.Op, n.Name, fmt.Errorf("the pattern %s matches topic %q, which is already read at %s:%d", n.Pattern, t, other.Site.File, other.Site.Line)})
+				}
+			}
 		}
 		for _, t := range n.Topics {
 			if other, ok := owner[t]; ok {

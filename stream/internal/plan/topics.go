@@ -72,7 +72,11 @@ func (p *Plan) Tasks(sub *Sub, partitions map[string]int32) int32 {
 // topics; then it lists every internal topic with the configuration Kafka Streams gives it. overrides are configurations
 // for all of them.
 func (p *Plan) Internal(partitions map[string]int32, overrides map[string]string) ([]InternalTopic, error) {
+	maps.Copy(partitions, p.given())
 	if err := p.derive(partitions); err != nil {
+		return nil, err
+	}
+	if err := p.agree(partitions); err != nil {
 		return nil, err
 	}
 	var out []InternalTopic
@@ -113,11 +117,18 @@ func (p *Plan) Needs() []Need {
 	for _, sub := range p.Subs {
 		for _, n := range sub.Sources {
 			if n.Internal {
-				out = append(out, Need{Sub: sub.ID, Name: p.Topic(n.Topics[0], true), Config: config(nil, nil, repartitionConfig)})
+				name := n.Topics[0]
+				out = append(out, Need{
+					Sub: sub.ID, Name: p.Topic(name, true), Partitions: p.parts[name].Partitions, Config: config(nil, nil, repartitionConfig),
+				})
 			}
 		}
 		for _, s := range sub.Stores {
-			if s.Logged {
+			switch {
+			case s.Global:
+			case s.Source != "": // not made by the application, but asked to be kept as a changelog is
+				out = append(out, Need{Sub: sub.ID, Name: s.Source, Changelog: true, Config: config(nil, s.Config, changelogConfig)})
+			case s.Logged:
 				out = append(out, Need{Sub: sub.ID, Name: p.Changelog(s.Name), Changelog: true, Config: config(nil, s.Config, changelogConfig)})
 			}
 		}
@@ -153,6 +164,7 @@ func (p *Plan) derive(partitions map[string]int32) error {
 			writers[t] = append(writers[t], n.sub)
 		}
 	}
+	maps.DeleteFunc(writers, func(t string, _ []int) bool { return partitions[t] > 0 })
 	open := slices.Sorted(maps.Keys(writers))
 	for len(open) > 0 {
 		var left []string
