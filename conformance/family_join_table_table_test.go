@@ -75,6 +75,12 @@ var _ = family("join-table-table",
 		abc := ab.OuterJoin(strTableOf(b, "c"), either)
 		abc.Join(strTableOf(b, "d"), both, kv("all", S)...).ToStream().To("out", SS...)
 	}),
+	t("tt-join-then-group", io(in("left", STR), in("right", STR), out("out", I64)), func(b *stream.Builder) {
+		left := strTableOf(b, "left")
+		left.Join(strTableOf(b, "right"), both).
+			GroupBy(func(_, v *string) (*string, *string) { return new("len" + written(new(length(v)))), v }, GS...).
+			Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
 	t("tt-left-aggregates", io(in("in1", STR), in("in2", STR), out("out", STR)), func(b *stream.Builder) {
 		one := str(b, "in1").GroupByKey(GS...).Count(kv("c1", N)...)
 		two := str(b, "in2").GroupByKey(GS...).Count(kv("c2", N)...)

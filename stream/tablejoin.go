@@ -227,4 +227,3 @@ func noneOf[R any](m maker, empty any) func(R) bool {
 	}
 	return func(v R) bool { return isNil(v) || gone(v) }
 }
-

@@ -188,7 +188,7 @@ const spread = 8
 func (g *Graph) Renew(topic string) {
 	for _, n := range g.nodes {
 		if hop := n.Internal && n.Topics[0] == topic; hop {
-			if n.Kind == Sink {
+			if n.Kind == Sink && n.Parents[0].Op == n.Op { // the filter in front of it; that of a table has none
 				n.Parents[0].prio = g.priority()
 			}
 			n.prio = g.priority()
