@@ -15,7 +15,7 @@ import (
 func NewTopology() *Topology { return &Topology{b: newBuild()} }
 
 func newBuild() *build {
-	return &build{graph: plan.NewGraph(), topics: map[string]reading{}, opened: map[string]*store.Decl{}}
+	return &build{graph: plan.NewGraph(), topics: map[string]reading{}, opened: map[string]*store.Decl{}, closing: map[string]bool{}}
 }
 
 // Node is a source or processor that forwards records of K and V: what others name as their parent. It is a small immutable

@@ -30,6 +30,7 @@ type build struct {
 	graph   *plan.Graph
 	topics  map[string]reading // what each topic was said to hold
 	opened  map[string]*store.Decl
+	closing map[string]bool // stores whose results leave when windows close
 	claimed atomic.Bool
 }
 
@@ -228,7 +229,9 @@ func (b *build) keep(m maker, d *store.Decl) {
 		m.faultf(d.Name, "store: %w", err)
 	}
 	b.opened[d.Name] = d
-	b.graph.AddStore(&plan.Store{Name: d.Name, Logged: !d.NoLogging, Config: d.LogConfig, Site: m.site, Body: d})
+	s := &plan.Store{Name: d.Name, Logged: !d.NoLogging, Config: d.LogConfig, Site: m.site, Body: d}
+	s.Defaults, s.Imposed = changelogOf(d)
+	b.graph.AddStore(s)
 }
 
 // keepCached is keep for a store of the DSL, which is cached unless it says otherwise.

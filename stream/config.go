@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrun/millrun/stream/metrics"
 	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/state"
 )
 
 // Config is what an application sets once. The zero value of a field means its default.
@@ -56,6 +57,9 @@ type Config struct {
 	RequireNames bool
 	// Serdes are asked before the defaults by type. Default: none.
 	Serdes *serde.Registry
+	// Stores is what stores are kept in that do not say so themselves. Default: nil, the semantics of Kafka Streams' persistent
+	// stores; state.Memory() gives them those of its stores in memory.
+	Stores state.Engine
 	// Threads is the number of stream threads: clients that each work on tasks of their own. Default: 1.
 	Threads int
 	// Timestamps finds the time of every record whose source has no Timestamps of its own, out of its bytes; prev is the

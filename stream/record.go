@@ -2,10 +2,9 @@ package stream
 
 import (
 	"fmt"
-	"reflect"
 	"time"
-	"unsafe"
 
+	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/serde"
 )
 
@@ -45,16 +44,8 @@ type TaskID struct {
 // String is like "0_3".
 func (t TaskID) String() string { return fmt.Sprintf("%d_%d", t.Subtopology, t.Partition) }
 
-// hasNil says whether a type has a nil, which is then Kafka's null. Asked when a node is made, never per record.
-func hasNil[T any]() bool {
-	switch reflect.TypeFor[T]().Kind() {
-	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface, reflect.Func, reflect.Chan, reflect.UnsafePointer:
-		return true
-	default:
-		return false
-	}
-}
+// hasNil says whether a type has a nil, which is then Kafka's null.
+func hasNil[T any]() bool { return store.HasNil[T]() }
 
-// isNil says whether v is nil, for a type that has one: in all of them the first word is then zero. An empty slice is not
-// nil: its first word points at the runtime's zero-sized object.
-func isNil[T any](v T) bool { return *(*uintptr)(unsafe.Pointer(&v)) == 0 }
+// isNil says whether v is nil, for a type that has one.
+func isNil[T any](v T) bool { return store.IsNil(v) }

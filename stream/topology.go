@@ -10,6 +10,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/metrics"
+	"github.com/millrun/millrun/stream/state"
 )
 
 // Topology is a graph of sources, processors and sinks: what Builder.Build returns, which is checked and never changes, so
@@ -106,8 +107,11 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		if err != nil {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
-		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener}
-		spec.Cached = c.CacheBytes > 0 && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
+		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, Shape: d.Shape(c.Stores == state.Memory(), b.closing[d.Name])}
+		if o, ok := opener.(store.Shaped); ok {
+			o.SetShape(spec.Shape)
+		}
+		spec.Cached = c.CacheBytes > 0 && !b.closing[d.Name] && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
 		if s.Logged {
 			spec.Changelog = p.Changelog(d.Name)
 		}

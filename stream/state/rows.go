@@ -17,12 +17,17 @@ type Rows[K, V any] struct {
 	prefix  []byte
 	reverse bool
 	decode  func(k, v []byte) (K, V, error)
+	walk    func(yield func(K, V) bool) error // instead of all above
 	err     error
 }
 
 // All yields the rows.
 func (r *Rows[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
+		if r.walk != nil && r.err == nil {
+			r.err = r.walk(yield)
+			return
+		}
 		at, past := r.from, false
 		for r.err == nil {
 			k, v, ok, err := r.r.Seek(at, r.reverse, past)

@@ -377,7 +377,7 @@ func (d *Driver) Store[S, R any](h state.Handle[S, R]) S {
 	if !ok {
 		d.t.Fatalf("streamtest: the topology has no store %q", h.Name())
 	}
-	all := &stores{n: d.n, Check: func() error { return nil }}
+	all := &stores{n: d.n, shape: spec.Shape, Check: func() error { return nil }}
 	for _, t := range d.tasks {
 		s, _ := t.Store(h.Name())
 		all.tasks = append(all.tasks, s)
@@ -395,11 +395,16 @@ type stores struct {
 	store.Union
 	tasks []*task.Store
 	n     int32
+	shape *store.Shape // of a windowed store
 }
 
 // Set writes to the key's partition.
 func (s *stores) Set(w store.Write) error {
-	return s.tasks[task.Partition(w.Key, s.n)].Set(w)
+	key := w.Key
+	if s.shape != nil {
+		key = s.shape.Key(key)
+	}
+	return s.tasks[task.Partition(key, s.n)].Set(w)
 }
 
 // Now is the time of the last record.

@@ -91,6 +91,10 @@ type Store struct {
 	Config map[string]string // of the changelog, beyond the defaults
 	Site   Site
 	Body   any // the typed edge's, opaque here
+
+	// What Kafka Streams sets on the changelog of such a store beside what it sets on all: Defaults give way to the
+	// application's settings for all topics, Imposed only to the store's own.
+	Defaults, Imposed map[string]string
 }
 
 // Repartition is a topic that the topology writes and reads itself, so that records of one key meet in one task.

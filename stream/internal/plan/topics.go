@@ -87,7 +87,7 @@ func (p *Plan) Internal(partitions map[string]int32, overrides map[string]string
 	for _, sub := range p.Subs {
 		for _, s := range sub.Stores {
 			if s.Logged {
-				out = append(out, InternalTopic{p.Changelog(s.Name), p.Tasks(sub, partitions), config(overrides, s.Config, changelogConfig)})
+				out = append(out, InternalTopic{p.Changelog(s.Name), p.Tasks(sub, partitions), s.changelog(overrides)})
 			}
 		}
 	}
@@ -127,9 +127,9 @@ func (p *Plan) Needs() []Need {
 			switch {
 			case s.Global:
 			case s.Source != "": // not made by the application, but asked to be kept as a changelog is
-				out = append(out, Need{Sub: sub.ID, Name: s.Source, Changelog: true, Config: config(nil, s.Config, changelogConfig)})
+				out = append(out, Need{Sub: sub.ID, Name: s.Source, Changelog: true, Config: s.changelog(nil)})
 			case s.Logged:
-				out = append(out, Need{Sub: sub.ID, Name: p.Changelog(s.Name), Changelog: true, Config: config(nil, s.Config, changelogConfig)})
+				out = append(out, Need{Sub: sub.ID, Name: p.Changelog(s.Name), Changelog: true, Config: s.changelog(nil)})
 			}
 		}
 	}
@@ -143,6 +143,15 @@ func (p *Plan) Needs() []Need {
 			return strings.Compare(a.Name, b.Name)
 		}
 	})
+	return out
+}
+
+// changelog is the configuration of a store's changelog.
+func (s *Store) changelog(overrides map[string]string) map[string]string {
+	defaults := maps.Clone(changelogConfig)
+	maps.Copy(defaults, s.Defaults)
+	out := config(overrides, s.Imposed, defaults)
+	maps.Copy(out, s.Config)
 	return out
 }
 

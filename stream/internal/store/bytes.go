@@ -87,7 +87,16 @@ const (
 	KeyValue    Kind = iota // raw values
 	Timestamped             // a value behind 8 bytes of its time; the changelog has the value alone
 	Kept                    // whatever its Keeper keeps
+	Window                  // Timestamped, by key and window start
+	Session                 // raw values by key and session
+	JoinWindow              // raw values by key and time, duplicates kept; only within the library
 )
+
+// Windowed says whether rows of the kind live for a time only.
+func (k Kind) Windowed() bool { return k == Window || k == Session || k == JoinWindow }
+
+// HasTime says whether a value stands behind 8 bytes of its time.
+func (k Kind) HasTime() bool { return k == Timestamped || k == Window }
 
 // Opener makes the typed faces of a store. Made when the topology is built, used by every task.
 type Opener interface {
@@ -110,6 +119,7 @@ type Decl struct {
 	LRU        int // the most entries; 0 is no limit
 	Caching    opt.Switch
 	Retention  time.Duration // of windows; 0 is by the operator
+	Size       time.Duration // of windows
 	// Resolve finds the serdes; topic is the changelog's name, which serdes are told.
 	Resolve func(d *Decl, r *serde.Registry, topic string) (Opener, error)
 }

@@ -75,6 +75,12 @@ func (t *Tree) Set(key, value []byte) {
 	}
 }
 
+// Put is Set; a tree keeps everything.
+func (t *Tree) Put(key, value []byte) bool {
+	t.Set(key, value)
+	return true
+}
+
 func (t *Tree) insert(li, i int, key, value []byte) {
 	l := t.leaves[li]
 	both := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
@@ -97,6 +103,23 @@ func (t *Tree) remove(li, i int) {
 	t.n--
 	if len(l.entries) == 0 && len(t.leaves) > 1 {
 		t.leaves = slices.Delete(t.leaves, li, li+1)
+	}
+}
+
+// RemoveBefore removes every entry before key.
+func (t *Tree) RemoveBefore(key []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	li, i, _ := t.find(key)
+	for _, l := range t.leaves[:li] {
+		t.n -= int64(len(l.entries))
+	}
+	t.leaves = slices.Delete(t.leaves, 0, li)
+	l := t.leaves[0]
+	t.n -= int64(i)
+	l.entries = slices.Delete(l.entries, 0, i)
+	if len(l.entries) == 0 && len(t.leaves) > 1 {
+		t.leaves = slices.Delete(t.leaves, 0, 1)
 	}
 }
 

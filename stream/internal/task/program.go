@@ -62,6 +62,7 @@ type StoreSpec struct {
 	Changelog string // "" if it keeps none
 	Cached    bool   // changes are held back until the task flushes
 	Opener    store.Opener
+	Shape     *store.Shape // of a windowed store
 }
 
 // Response is what a handler decides about a failure.

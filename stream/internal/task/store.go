@@ -11,12 +11,33 @@ import (
 // Store is a task's store: bytes in memory, each change sent to the changelog, and, if it is cached, changes held back until
 // the task flushes.
 type Store struct {
-	spec  *StoreSpec
-	tree  *store.Tree
-	cache *store.Cache // nil: none
-	heard store.Flushed
-	task  *Task
-	face  any // the typed store, made once
+	spec    *StoreSpec
+	rows    kept
+	windows *store.Windows // rows, where they live for a time only
+	cache   *store.Cache   // nil: none
+	heard   store.Flushed
+	task    *Task
+	face    any // the typed store, made once
+}
+
+// kept is where a store's rows are.
+type kept interface {
+	store.Reader
+	// Put sets a row, or removes it where value is nil. It says false if the row is too old to be kept.
+	Put(key, value []byte) bool
+	// Shared is for other goroutines than the writing one.
+	Shared() store.Reader
+}
+
+func newStore(spec *StoreSpec, t *Task) *Store {
+	s := &Store{spec: spec, task: t}
+	if spec.Shape == nil {
+		s.rows = store.NewTree()
+		return s
+	}
+	s.windows = store.NewWindows(spec.Shape)
+	s.rows = s.windows
+	return s
 }
 
 // Get finds a value.
@@ -26,19 +47,27 @@ func (s *Store) Get(key []byte) ([]byte, bool, error) {
 			return d.Local, d.Local != nil, nil
 		}
 	}
-	return s.tree.Get(key)
+	return s.rows.Get(key)
 }
 
 // Seek finds a neighbour.
 func (s *Store) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
 	if s.cache != nil {
-		return s.cache.Seek(s.tree, key, reverse, past)
+		return s.cache.Seek(s.rows, key, reverse, past)
 	}
-	return s.tree.Seek(key, reverse, past)
+	return s.rows.Seek(key, reverse, past)
 }
 
 // Len is the number of entries, those of the cache left out.
-func (s *Store) Len() (int64, error) { return s.tree.Len() }
+func (s *Store) Len() (int64, error) { return s.rows.Len() }
+
+// Timeline visits the rows of a store that emits on close, by time; see store.Windows.
+func (s *Store) Timeline(from, to int64, visit func(key, value []byte) error) error {
+	return s.windows.Timeline(from, to, visit)
+}
+
+// LastSeq is the highest sequence number that was restored; see store.Windows.
+func (s *Store) LastSeq() int32 { return s.windows.LastSeq() }
 
 // Now is the time of the record at work.
 func (s *Store) Now() int64 { return s.task.rec.Time }
@@ -84,7 +113,7 @@ func (s *Store) flush() error {
 	was := *r
 	defer func() { *r = was }()
 	for _, d := range s.cache.Take() {
-		old, ok, err := s.tree.Get(d.Key)
+		old, ok, err := s.rows.Get(d.Key)
 		if err != nil {
 			return err
 		}
@@ -105,9 +134,11 @@ func (s *Store) flush() error {
 	return nil
 }
 
-// apply writes to the store and the changelog.
+// apply writes to the store and the changelog. What is too old for the store is logged all the same, as in Java.
 func (s *Store) apply(w store.Write) {
-	s.tree.Set(w.Key, w.Local)
+	if !s.rows.Put(w.Key, w.Local) {
+		s.task.drop("expired")
+	}
 	s.Log(w)
 }
 
@@ -115,6 +146,9 @@ func (s *Store) apply(w store.Write) {
 func (s *Store) Log(w store.Write) {
 	if s.spec.Changelog == "" {
 		return
+	}
+	if s.windows != nil {
+		w.Key = s.spec.Shape.Logged(w.Key)
 	}
 	t := s.task
 	o := t.Send()
@@ -129,17 +163,20 @@ func (s *Store) Log(w store.Write) {
 
 // restore applies a record of the changelog.
 func (s *Store) restore(in *Input) {
+	if in.Key == nil {
+		return
+	}
+	local := in.Value
+	if local != nil && s.spec.Kind.HasTime() {
+		local = append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(in.Value)), uint64(in.Time)), in.Value...)
+	}
 	switch {
-	case in.Key == nil:
 	case s.spec.Kind == store.Kept:
 		s.keep(in)
-	case in.Value == nil:
-		s.tree.Set(in.Key, nil)
-	case s.spec.Kind == store.Timestamped:
-		local := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(in.Value)), uint64(in.Time))
-		s.tree.Set(in.Key, append(local, in.Value...))
-	default:
-		s.tree.Set(in.Key, in.Value)
+	case s.windows == nil:
+		s.rows.Put(in.Key, local)
+	case s.spec.Shape.Valid(in.Key):
+		s.windows.Restore(in.Key, local)
 	}
 }
 
@@ -152,4 +189,4 @@ func (s *Store) Face() any {
 }
 
 // Shared is the store for other goroutines.
-func (s *Store) Shared() store.Reader { return s.tree.Shared() }
+func (s *Store) Shared() store.Reader { return s.rows.Shared() }

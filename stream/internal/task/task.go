@@ -57,7 +57,7 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 			if !ok {
 				return nil, fmt.Errorf("store %s is not in the program", s.Name)
 			}
-			made := &Store{spec: spec, tree: store.NewTree(), task: t}
+			made := newStore(spec, t)
 			if spec.Cached {
 				made.cache = store.NewCache(env.Cache)
 			}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+)
+
+// Windows keeps the rows of a windowed store in memory, by their local keys, and forgets them by its own time: the newest
+// start (of sessions: end) of any row ever put. One goroutine writes; any number may read what Shared returns.
+//
+// Rows past their retention are never read again; they leave the memory with their segment, so that there is never more
+// than retention and one segment of them.
+type Windows struct {
+	shape  *Shape
+	tree   *Tree
+	index  *Tree // the rows by time; nil unless shape.ByTime
+	newest atomic.Int64
+	lowest int64 // no row is in a segment before
+	seq    int32 // the highest restored
+	space  []byte
+}
+
+// NewWindows returns an empty store.
+func NewWindows(s *Shape) *Windows {
+	w := &Windows{shape: s, tree: NewTree()}
+	if s.ByTime {
+		w.index = NewTree()
+	}
+	w.newest.Store(-1)
+	return w
+}
+
+// Put sets a row, or removes it where value is nil. It says false, and keeps nothing, if the row is too old.
+func (w *Windows) Put(key, value []byte) bool {
+	time := w.shape.Time(key)
+	newest := max(w.newest.Load(), time)
+	w.newest.Store(newest)
+	kept := w.shape.keeps(time, newest)
+	if kept {
+		w.tree.Set(key, value)
+		w.note(key, value != nil)
+	}
+	w.forget(newest)
+	return kept
+}
+
+func (w *Windows) note(key []byte, there bool) {
+	if w.index == nil {
+		return
+	}
+	w.space = w.shape.InTime(w.space[:0], key)
+	if there {
+		w.index.Set(w.space, []byte{})
+	} else {
+		w.index.Set(w.space, nil)
+	}
+}
+
+// forget removes the segments that are dead.
+func (w *Windows) forget(newest int64) {
+	segment := w.shape.segment(newest - w.shape.Retention)
+	if segment <= w.lowest {
+		return
+	}
+	w.lowest = segment
+	w.tree.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment)))
+	if w.index != nil {
+		w.index.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment*w.shape.interval())))
+	}
+}
+
+// Restore puts a row of the changelog.
+func (w *Windows) Restore(logged, value []byte) {
+	local := w.shape.Local(nil, logged)
+	if w.shape.Kind == JoinWindow {
+		w.seq = max(w.seq, w.shape.Seq(local))
+	}
+	w.Put(local, value)
+}
+
+// LastSeq is the highest sequence number that was restored: those that follow must not overwrite what is there.
+func (w *Windows) LastSeq() int32 { return w.seq }
+
+// Get finds a row.
+func (w *Windows) Get(key []byte) ([]byte, bool, error) { return w.get(w.tree, key) }
+
+func (w *Windows) get(r Reader, key []byte) ([]byte, bool, error) {
+	if w.shape.Time(key) < w.shape.live(w.newest.Load()) {
+		return nil, false, nil
+	}
+	return r.Get(key)
+}
+
+// Seek finds a neighbour that can still be read.
+func (w *Windows) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
+	return w.seek(w.tree, key, reverse, past)
+}
+
+func (w *Windows) seek(r Reader, key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {
+	live := w.shape.live(w.newest.Load())
+	for {
+		k, v, ok, err = r.Seek(key, reverse, past)
+		if !ok || err != nil || w.shape.Time(k) >= live {
+			return k, v, ok, err
+		}
+		key, past = k, true
+	}
+}
+
+// Len is the number of rows in memory, those past their retention among them.
+func (w *Windows) Len() (int64, error) { return w.tree.Len() }
+
+// Timeline visits the rows whose time lies between two, both included, in the second order.
+func (w *Windows) Timeline(from, to int64, visit func(key, value []byte) error) error {
+	if w.shape.Memory || w.shape.Kind != Session { // Kafka Streams reads the others straight from their segments
+		from = max(from, w.shape.live(w.newest.Load()))
+	}
+	at := binary.BigEndian.AppendUint64(nil, uint64(max(0, from)))
+	var local []byte
+	for past := false; ; past = true {
+		timed, _, ok, err := w.index.Seek(at, false, past)
+		if !ok || err != nil || int64(binary.BigEndian.Uint64(timed)) > to {
+			return err
+		}
+		at = append(at[:0], timed...)
+		local = w.shape.fromTime(local[:0], timed)
+		value, ok, err := w.tree.Get(local)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if err := visit(local, value); err != nil {
+			return err
+		}
+	}
+}
+
+// Shared is the store for other goroutines than the writing one.
+func (w *Windows) Shared() Reader { return sharedWindows{w} }
+
+type sharedWindows struct{ w *Windows }
+
+func (s sharedWindows) Len() (int64, error) { return s.w.Len() }
+
+func (s sharedWindows) Get(key []byte) ([]byte, bool, error) { return s.w.get(s.w.tree.Shared(), key) }
+
+func (s sharedWindows) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
+	return s.w.seek(s.w.tree.Shared(), key, reverse, past)
+}

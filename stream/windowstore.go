@@ -1,0 +1,30 @@
+package stream
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/millrun/millrun/stream/internal/store"
+)
+
+// extraRetention is how much longer a changelog keeps a row than the store does: Kafka Streams'
+// windowstore.changelog.additional.retention.ms.
+const extraRetention = 24 * time.Hour
+
+// changelogOf is what Kafka Streams sets on the changelog of a store whose rows live for a time only, beside what it sets
+// on all: what gives way to the application's settings, and what does not.
+func changelogOf(d *store.Decl) (defaults, imposed map[string]string) {
+	if !d.Kind.Windowed() {
+		return nil, nil
+	}
+	policy := "compact,delete"
+	if d.Kind == store.JoinWindow {
+		policy = "delete" // every record has a key of its own
+	}
+	retention := int64(math.MaxInt64)
+	if d.Retention <= math.MaxInt64-extraRetention {
+		retention = (d.Retention + extraRetention).Milliseconds()
+	}
+	return map[string]string{"cleanup.policy": policy}, map[string]string{"retention.ms": strconv.FormatInt(retention, 10)}
+}
