@@ -75,7 +75,7 @@ func (t *topology) describe(want, how string) string {
 	return fmt.Sprintf("line %d: got %s, want %s", i+1, at(g), at(w))
 }
 
-// Group is what the topology asks of the broker for one sub-topology.
+// group is what the topology asks of the broker for one sub-topology.
 type group struct {
 	Subtopology int                      `json:"subtopology"`
 	Sources     []string                 `json:"sources"`
@@ -150,6 +150,9 @@ func grouped(g stream.Graph, app string) []group {
 	var out []group
 	for _, id := range slices.Sorted(maps.Keys(groups)) {
 		x := groups[id]
+		if len(x.Sources) == 0 {
+			continue // it reads a pattern: no topic of it is known before a broker has been asked, and a set has none
+		}
 		slices.Sort(x.Sources)
 		slices.Sort(x.Sinks)
 		x.Sources, x.Sinks = slices.Compact(x.Sources), slices.Compact(x.Sinks)
