@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"runtime"
 	"slices"
@@ -228,6 +229,9 @@ func (b *build) keep(m maker, d *store.Decl) {
 	if err := legalTopic(d.Name); err != nil {
 		m.faultf(d.Name, "store: %w", err)
 	}
+	if d.Kind == store.Versioned && (d.History <= 0 || d.History > math.MaxInt64-extraRetention) {
+		m.faultf(d.Name, "the history of store %q is %s: it must be positive, and no longer than 290 years", d.Name, d.History)
+	}
 	b.opened[d.Name] = d
 	s := &plan.Store{Name: d.Name, Logged: !d.NoLogging, Config: d.LogConfig, Site: m.site, Body: d}
 	s.Defaults, s.Imposed = changelogOf(d)
@@ -258,8 +262,8 @@ func storeSerdes[K, V any](ks, vs any) []state.Option {
 func declared[K, V any](m maker, s *opt.Settings, ks, vs any) *store.Decl {
 	if h, ok := s.Store.(state.Any); ok {
 		d := h.Declaration(opt.Seal{})
-		if d.Kind != store.Timestamped || d.Key != reflect.TypeFor[K]() || d.Value != reflect.TypeFor[V]() {
-			m.faultf(d.Name, "Into needs a state.TimestampedKeyValue[%s, %s]", reflect.TypeFor[K](), reflect.TypeFor[V]())
+		if d.Kind != store.Timestamped && d.Kind != store.Versioned || d.Key != reflect.TypeFor[K]() || d.Value != reflect.TypeFor[V]() {
+			m.faultf(d.Name, "Into needs a state.TimestampedKeyValue[%s, %s] or a state.Versioned of them", reflect.TypeFor[K](), reflect.TypeFor[V]())
 		}
 		return d
 	}

@@ -20,6 +20,7 @@ type tableFlow struct {
 	sendOld bool                   // changes carry the old value; decided before any task is made
 	old     func(force bool) bool  // asks the table to send old values, at the price of a store if force; says whether it will
 	view    func() (any, []string) // asks the table to be read from below; a viewing[K, V] and its stores: see viewOf
+	above   *tableFlow             // whose versions it has, if it keeps no store: see history
 }
 
 // keep gives the table a store.
@@ -51,7 +52,7 @@ func filterTable[K, V any](t KTable[K, V], op string, keep func(K, V) bool, want
 		asked := keep
 		keep = func(k K, v V) bool { return (asked(k, v) == want && !gone(v)) == want }
 	}
-	out.n.Body = tableFilterBody(out, keep, want)
+	out.n.Body = tableFilterBody(out, t.t, keep, want)
 	// A parent that knows old values spares tombstones for rows that were never there. It is asked without force: a filter
 	// is not worth a store.
 	out.sendOld = t.t.old(false)
@@ -111,7 +112,7 @@ func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs 
 	if !named && set.Kept {
 		from.b.graph.StoreName(prefix) // as Java: a Materialized without a name burns a number and makes no store
 	}
-	out := &tableFlow{b: from.b, ks: first(set.KeySerde, from.ks), vs: first(set.ValueSerde, vs)}
+	out := &tableFlow{b: from.b, ks: first(set.KeySerde, from.ks), vs: first(set.ValueSerde, vs), above: from}
 	name := from.b.graph.Named(set.Name, prefix)
 	if named {
 		out.keep(m, declared[K, V](m, &set, from.ks, vs))

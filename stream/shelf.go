@@ -19,8 +19,9 @@ type row[V any] struct {
 type shelf[K, V any] interface {
 	// get finds the current row.
 	get(k K) (row[V], bool, error)
-	// put keeps a value, or deletes the key if ok is false, as of a time.
-	put(k K, v V, ok bool, at int64) (placed, error)
+	// put keeps a value, or deletes the key if ok is false, as of a time; made is the time of the record that makes the
+	// change, which may lie before.
+	put(k K, v V, ok bool, at, made int64) (placed, error)
 	// onFlush names who is told of changes that leave the store's cache: then nothing is to be forwarded at the time of
 	// the put. It returns false, and nobody is told, if there is no cache.
 	onFlush(f func(k K, c change[V], at int64) error) bool
@@ -55,7 +56,14 @@ func viewOf[K, V any](t *tableFlow) (viewing[K, V], []string) {
 // shelfView reads the table's own store.
 func shelfView[K, V any](t *tableFlow) (any, []string) {
 	name := t.decl.Name
-	return viewing[K, V](func(a *task.Assembly) viewer[K, V] { return viewer[K, V]{get: shelved[K, V](a, name).get} }), []string{name}
+	return viewing[K, V](func(a *task.Assembly) viewer[K, V] {
+		own := shelved[K, V](a, name)
+		v := viewer[K, V]{get: own.get}
+		if s, ok := own.(versionedShelf[K, V]); ok {
+			v.asOf = s.asOf
+		}
+		return v
+	}), []string{name}
 }
 
 // mappedView computes rows from those of the table above: f returns false for a row that is not there.
@@ -88,6 +96,9 @@ func mappedView[K, V, V2 any](from *tableFlow, f func(K, V) (V2, bool)) (any, []
 // shelved opens a table's store.
 func shelved[K, V any](a *task.Assembly, name string) shelf[K, V] {
 	s, _ := a.Task.Store(name)
+	if v, ok := s.Face().(state.VersionedStore[K, V]); ok {
+		return versionedShelf[K, V]{v, v.(dater[K, V])}
+	}
 	return timestampedShelf[K, V]{s.Face().(state.TimestampedKeyValueStore[K, V])}
 }
 
@@ -101,9 +112,10 @@ func (s timestampedShelf[K, V]) get(k K) (row[V], bool, error) {
 	return row[V]{v.Value, v.Time.UnixMilli()}, ok, err
 }
 
-func (s timestampedShelf[K, V]) put(k K, v V, ok bool, at int64) (placed, error) {
+// put keeps a row at its time; a deletion is as old as the record that makes it.
+func (s timestampedShelf[K, V]) put(k K, v V, ok bool, at, made int64) (placed, error) {
 	if !ok {
-		return latest, s.s.Delete(k, time.UnixMilli(at))
+		return latest, s.s.Delete(k, time.UnixMilli(made))
 	}
 	return latest, s.s.Put(k, v, time.UnixMilli(at))
 }
@@ -177,13 +189,9 @@ func (s *rows[K, V]) pass(r *task.Rec, k K, c change[V]) error {
 	return s.put(r, k, c, r.Time)
 }
 
-// put keeps a change whose old value is known, and passes it on at the time at. Tombstones are kept at the record's time.
+// put keeps a change whose old value is known, and passes it on at the time at.
 func (s *rows[K, V]) put(r *task.Rec, k K, c change[V], at int64) error {
-	keptAt := at
-	if !c.hasNew {
-		keptAt = r.Time
-	}
-	where, err := s.shelf.put(k, c.new, c.hasNew, keptAt)
+	where, err := s.shelf.put(k, c.new, c.hasNew, at, r.Time)
 	if err != nil {
 		return faulty(task.Processing, s.node, err)
 	}

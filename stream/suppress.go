@@ -43,6 +43,8 @@ func (t KTable[K, V]) Suppress(s Suppressed, opts ...Option) KTable[K, V] {
 func (s Suppressed) wait(m maker, from *tableFlow, windowed bool) int64 {
 	grace, closes := graceOf(from.n)
 	switch {
+	case from.history() > 0:
+		m.faultf("", "Suppress holds rows back by the time of their last change, which a versioned table does not have: keep the table in a store without versions")
 	case s.final && !(windowed && closes):
 		m.faultf("", "UntilWindowCloses needs a table of windows: suppress the result of a windowed aggregation, or use UntilTimeLimit")
 	case s.final && s.early:

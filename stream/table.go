@@ -98,11 +98,12 @@ func tableSourceBody[K, V any](t *tableFlow, none func(V) bool) body {
 }
 
 // tableFilterBody forwards the rows that pass and deletes those that do not, or no longer do. With old values it is silent
-// about rows that never passed; without, it has to delete them every time, as Java does.
-func tableFilterBody[K, V any](t *tableFlow, keep func(K, V) bool, want bool) body {
+// about rows that never passed; without, it has to delete them every time, as Java does. Where the table above keeps versions
+// it is never silent: what did not pass now may replace something that did then.
+func tableFilterBody[K, V any](t, from *tableFlow, keep func(K, V) bool, want bool) body {
 	return simple(func(a *task.Assembly, n *plan.Node) any {
 		s := newRows[K, V](a, n, t)
-		sendOld := t.sendOld
+		sendOld, silent := t.sendOld, from.history() == 0
 		return func(r *task.Rec, k K, c change[V]) error {
 			r.At = n.Index
 			if c.hasNew && keep(k, c.new) != want {
@@ -119,7 +120,7 @@ func tableFilterBody[K, V any](t *tableFlow, keep func(K, V) bool, want bool) bo
 				}
 				c.hasOld = had
 			}
-			if sendOld && !c.hasNew && !c.hasOld {
+			if silent && sendOld && !c.hasNew && !c.hasOld {
 				return nil
 			}
 			return s.pass(r, k, c)

@@ -107,7 +107,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		if err != nil {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
-		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, Shape: d.Shape(c.Stores == state.Memory(), b.closing[d.Name])}
+		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, Shape: d.Shape(c.Stores == state.Memory(), b.closing[d.Name]), History: d.History.Milliseconds()}
 		if o, ok := opener.(store.Shaped); ok {
 			o.SetShape(spec.Shape)
 		}

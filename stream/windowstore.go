@@ -15,6 +15,10 @@ const extraRetention = 24 * time.Hour
 // changelogOf is what Kafka Streams sets on the changelog of a store whose rows live for a time only, beside what it sets
 // on all: what gives way to the application's settings, and what does not.
 func changelogOf(d *store.Decl) (defaults, imposed map[string]string) {
+	if d.Kind == store.Versioned {
+		// What history still has to answer must not be compacted away.
+		return nil, map[string]string{"min.compaction.lag.ms": strconv.FormatInt((d.History + extraRetention).Milliseconds(), 10)}
+	}
 	if !d.Kind.Windowed() {
 		return nil, nil
 	}

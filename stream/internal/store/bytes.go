@@ -90,6 +90,7 @@ const (
 	Window                  // Timestamped, by key and window start
 	Session                 // raw values by key and session
 	JoinWindow              // raw values by key and time, duplicates kept; only within the library
+	Versioned               // what a key held and when; the changelog has the values, at the times they hold from
 )
 
 // Windowed says whether rows of the kind live for a time only.
@@ -120,6 +121,7 @@ type Decl struct {
 	Caching    opt.Switch
 	Retention  time.Duration // of windows; 0 is by the operator
 	Size       time.Duration // of windows
+	History    time.Duration // of a versioned store
 	// Resolve finds the serdes; topic is the changelog's name, which serdes are told.
 	Resolve func(d *Decl, r *serde.Registry, topic string) (Opener, error)
 }

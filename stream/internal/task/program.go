@@ -63,6 +63,7 @@ type StoreSpec struct {
 	Cached    bool   // changes are held back until the task flushes
 	Opener    store.Opener
 	Shape     *store.Shape // of a windowed store
+	History   int64        // of a versioned store, in milliseconds
 }
 
 // Response is what a handler decides about a failure.

@@ -11,13 +11,14 @@ import (
 // Store is a task's store: bytes in memory, each change sent to the changelog, and, if it is cached, changes held back until
 // the task flushes.
 type Store struct {
-	spec    *StoreSpec
-	rows    kept
-	windows *store.Windows // rows, where they live for a time only
-	cache   *store.Cache   // nil: none
-	heard   store.Flushed
-	task    *Task
-	face    any // the typed store, made once
+	spec     *StoreSpec
+	rows     kept
+	windows  *store.Windows  // rows, where they live for a time only
+	versions *store.Versions // instead of rows
+	cache    *store.Cache    // nil: none
+	heard    store.Flushed
+	task     *Task
+	face     any // the typed store, made once
 }
 
 // kept is where a store's rows are.
@@ -31,6 +32,9 @@ type kept interface {
 
 func newStore(spec *StoreSpec, t *Task) *Store {
 	s := &Store{spec: spec, task: t}
+	if spec.Kind == store.Versioned {
+		s.versions = store.NewVersions(spec.History)
+	}
 	if spec.Shape == nil {
 		s.rows = store.NewTree()
 		return s
@@ -173,6 +177,8 @@ func (s *Store) restore(in *Input) {
 	switch {
 	case s.spec.Kind == store.Kept:
 		s.keep(in)
+	case s.versions != nil:
+		s.versions.Put(in.Key, in.Value, in.Time)
 	case s.windows == nil:
 		s.rows.Put(in.Key, local)
 	case s.spec.Shape.Valid(in.Key):
@@ -189,4 +195,9 @@ func (s *Store) Face() any {
 }
 
 // Shared is the store for other goroutines.
-func (s *Store) Shared() store.Reader { return s.rows.Shared() }
+func (s *Store) Shared() store.Reader {
+	if s.versions != nil {
+		return sharedVersions{s.rows.Shared(), s.versions}
+	}
+	return s.rows.Shared()
+}
