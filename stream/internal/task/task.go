@@ -30,6 +30,7 @@ type Task struct {
 	filled  byTime
 
 	schedules [2][]*schedule
+	quiets    map[string]*Quiet
 	touched   bool // something happened that offsets do not show
 	asked     bool
 	started   bool  // Init has run before
@@ -48,7 +49,7 @@ type Counts struct {
 // New makes a task of the given sub-topologies. The runtime gives it one; the test driver gives it all of them, as Java's
 // does.
 func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
-	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, time: unknown, subs: subs}
+	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs}
 	t.rec.task = t
 	t.counts.Dropped = map[string]int64{}
 	for _, sub := range subs {
