@@ -16,7 +16,7 @@ func ChainForTest(t testing.TB, build func(*Builder)) func() {
 	t.Helper()
 	b := NewBuilder()
 	build(b)
-	p, err := Assemble(opt.Seal{}, b, Config{ApplicationID: "bench", MaxTaskIdle: -1})
+	p, err := Assemble(opt.Seal{}, b, Config{ApplicationID: "bench", MaxTaskIdle: -1, CacheBytes: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
