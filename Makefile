@@ -12,7 +12,7 @@ REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
 
-.PHONY: help build demo test cover lint fmt bench real real-stop clean
+.PHONY: help build demo test conformance oracle cover lint fmt bench real real-stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -42,6 +42,20 @@ cover: ## statement coverage of the library
 	@mkdir -p bin
 	go test -count=1 -coverpkg=./stream/... -coverprofile=bin/cover.out ./stream/... > /dev/null
 	@go tool cover -func=bin/cover.out | tail -1
+
+# The test's own binary, so that the last line is the runner's. A relative CONFORMANCE_DIR is below the module's root.
+conformance: ## every recorded answer of Kafka Streams; CONFORMANCE_DIR=<folder> takes another set than the packed one
+	@mkdir -p bin
+	@go test -c -o bin/conformance.test ./conformance
+	@cd conformance && ../bin/conformance.test -test.run '^TestConformance$$'
+
+# SEEDS=7..12 records six vectors of each topology that are in no set, from Kafka Streams itself.
+SEEDS ?= 7..8
+oracle: ## record fresh vectors from Apache Kafka Streams (SEEDS=a..b; Java 17, Maven) and replay them
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && mkdir "$$dir/state" && \
+	mvn -q -B -Dstyle.color=never -f conformance/generator/pom.xml compile exec:java -Dstate.root="$$dir/state" \
+		-Dexec.args="$$dir $(subst .., ,$(SEEDS)) vectors,descriptions,formats" && \
+	$(MAKE) --no-print-directory conformance CONFORMANCE_DIR="$$dir"
 
 lint: $(LINTER) ## every linter, built by this toolchain; module files tidy
 	go vet ./...

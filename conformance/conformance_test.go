@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"slices"
@@ -64,6 +65,9 @@ func TestConformance(t *testing.T) {
 // load reads the set in a folder, or the packed one.
 func load(dir string) (set.Set, error) {
 	if dir != "" {
+		if below := filepath.Join("..", dir); !filepath.IsAbs(dir) && isDir(below) {
+			dir = below // said from the module's root; a test runs in its package
+		}
 		return set.Load(dir)
 	}
 	b, err := os.ReadFile(packed)
@@ -71,6 +75,11 @@ func load(dir string) (set.Set, error) {
 		return nil, err
 	}
 	return set.Unpack(bytes.NewReader(b))
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // item is a file of the set.
