@@ -31,6 +31,7 @@ type settings struct {
 	config     stream.Config
 	start      time.Time
 	partitions int32
+	instances  int
 }
 
 type option func(*settings)
@@ -63,7 +64,9 @@ type Driver struct {
 	ctx    context.Context
 	stop   context.CancelFunc
 
-	tasks      []*task.Task
+	tasks      []*task.Task // by partition
+	instances  []*instance
+	owners     []*instance            // of the tasks
 	logs       map[place][]task.Input // every topic, internal ones too
 	committed  map[place]task.Offset
 	lastCommit time.Time
@@ -97,6 +100,9 @@ func New(t testing.TB, d stream.Definition, opts ...Option) *Driver {
 	for _, topic := range prog.Plan.SourceTopics() {
 		out.sources[topic] = true
 	}
+	for range max(s.instances, 1) {
+		out.instances = append(out.instances, &instance{})
+	}
 	out.begin()
 	t.Cleanup(out.end)
 	return out
@@ -105,21 +111,29 @@ func New(t testing.TB, d stream.Definition, opts ...Option) *Driver {
 // begin makes the tasks and lets them go on where the last commit left them.
 func (d *Driver) begin() {
 	d.ctx, d.stop = context.WithCancel(context.Background())
-	d.tasks = nil
-	budget := &store.Budget{Max: d.prog.CacheBytes}
+	d.tasks, d.owners = make([]*task.Task, d.n), make([]*instance, d.n)
+	for _, i := range d.instances {
+		i.cache = store.Budget{Max: d.prog.CacheBytes}
+	}
 	for p := range d.n {
-		made, err := task.New(d.prog, task.ID{Partition: p}, d.prog.Plan.Subs, task.Env{
-			Context: d.ctx, Cache: budget, Partitions: func(string) int32 { return d.n }, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
-		})
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		d.tasks = append(d.tasks, made)
+		d.owners[p] = d.freest()
+		d.tasks[p] = d.make(p)
 	}
 	for _, t := range d.tasks {
 		d.restore(t)
 	}
 	d.settle()
+}
+
+// make is a new task of its owner.
+func (d *Driver) make(p int32) *task.Task {
+	made, err := task.New(d.prog, task.ID{Partition: p}, d.prog.Plan.Subs, task.Env{
+		Context: d.ctx, Cache: &d.owners[p].cache, Partitions: func(string) int32 { return d.n }, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
+	})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return made
 }
 
 // restore makes a task whole: stores from changelogs, positions from the last commit, queues from there on.
