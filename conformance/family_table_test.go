@@ -53,6 +53,12 @@ var _ = family("table",
 		table.MapValues(shout).ToStream().To("upper", SS...)
 		table.Filter(longer(3)).ToStream().To("long", SS...)
 	}),
+	t("table-transform-values", strToStr, func(b *stream.Builder) {
+		strTableOf(b, "in").TransformValues(stream.FixedKeyProcessorFunc(pairUp)).ToStream().To("out", SS...)
+	}),
+	t("table-transform-values-store", strToStr, func(b *stream.Builder) {
+		strTableOf(b, "in").TransformValues(newNumbering, kv("numbered", S, stream.Uses(numbers))...).ToStream().To("out", SS...)
+	}),
 	t("table-to-stream-key", strToStr, func(b *stream.Builder) {
 		strTableOf(b, "in").ToStream().SelectKey(func(k, v *string) *string { return new(written(k) + "/" + written(first(v))) }).To("out", SS...)
 	}),
@@ -60,3 +66,40 @@ var _ = family("table",
 		strTableOf(b, "in", stream.As("table")).MapValues(shout, kv("mapped", S)...).ToStream().To("out", SS...)
 	}),
 )
+
+type valueContext = stream.FixedKeyProcessorContext[*string, *string]
+
+// pairUp makes a pair of key and value, also where there is none.
+func pairUp(ctx *valueContext, r stream.FixedKeyRecord[*string, *string]) error {
+	k, _ := r.Key()
+	return ctx.Forward(r.WithValue(pair(k, r.Value)))
+}
+
+var numbers = state.KeyValue[*string, int64]("n", state.KeySerde(S), state.ValueSerde(N))
+
+// numbering numbers the changes of each key.
+type numbering struct {
+	n state.KeyValueStore[*string, int64]
+}
+
+func newNumbering() *numbering { return &numbering{} }
+
+func (p *numbering) Init(ctx *valueContext) error {
+	p.n = ctx.Store(numbers)
+	return nil
+}
+
+func (p *numbering) Process(ctx *valueContext, r stream.FixedKeyRecord[*string, *string]) error {
+	k, _ := r.Key()
+	x, _, err := p.n.Get(k)
+	if err != nil {
+		return err
+	}
+	if err := p.n.Put(k, x+1); err != nil {
+		return err
+	}
+	if r.Value == nil {
+		return ctx.Forward(r)
+	}
+	return ctx.Forward(r.WithValue(numbered(k, r.Value, x+1)))
+}

@@ -67,29 +67,9 @@ func (b *Builder) Table[K, V any](topic Topic[K, V], opts ...TableSource) KTable
 	read.Table = true
 	read.Body = sourceBody(s.KeySerde, s.ValueSerde, timesOf[K, V](f, source, &s))
 	t := &tableFlow{b: b.b, ks: s.KeySerde, vs: s.ValueSerde}
-	if named {
-		t.keep(f, declared[K, V](f, &s, s.KeySerde, s.ValueSerde))
-	}
 	t.n = f.node(plan.Processor, table, read)
-	t.n.Stores = t.stores()
 	t.n.Body = tableSourceBody[K, V](t, noneOf[V](f, s.Empty))
-	materialize := func() {
-		if t.decl == nil {
-			t.keep(f, declared[K, V](f, &s, s.KeySerde, s.ValueSerde))
-			t.n.Stores = t.stores()
-		}
-	}
-	t.old = func(force bool) bool {
-		if force {
-			materialize()
-		}
-		t.sendOld = t.decl != nil
-		return t.sendOld
-	}
-	t.view = func() (any, []string) {
-		materialize()
-		return shelfView[K, V](t)
-	}
+	sourced[K, V](f, t, &s, named)
 	return KTable[K, V]{t: t}
 }
 

@@ -148,7 +148,7 @@ func (g *regroup[K, V, K2, V2]) take(r *task.Rec, k K, c change[V]) error {
 		return faulty(task.Processing, g.node, errKeyless)
 	}
 	if c.stale {
-		r.Drop("superseded")
+		r.Drop("out of order")
 		return nil
 	}
 	var now, old change[V2]

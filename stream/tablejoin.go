@@ -132,7 +132,7 @@ type joinSide[K, V, V2, R any] struct {
 func (s *joinSide[K, V, V2, R]) take(r *task.Rec, k K, c change[V]) error {
 	r.At = s.node.Index
 	if c.stale {
-		r.Drop("superseded")
+		r.Drop("out of order")
 		return nil
 	}
 	o, ok, err := s.other.get(k)
