@@ -14,15 +14,18 @@ import (
 // optimizations are the values of topology.optimization that a set has descriptions for.
 var optimizations = []string{"all", "merge.repartition.topics", "reuse.ktable.source.topics", "single.store.self.join"}
 
-// built is the topology as Build makes it with some settings.
+// built is the topology as it would run with some settings.
 func (t *topology) built(settings map[string]string) (*stream.Topology, error) {
 	c, err := t.configured(settings)
 	if err != nil {
 		return nil, err
 	}
-	b := stream.NewBuilder()
-	t.build(b)
-	return b.Build(c)
+	c.Brokers = []string{"nowhere:9092"} // nobody asks it
+	app, err := stream.NewApp(t.define(), c)
+	if err != nil {
+		return nil, err
+	}
+	return app.Topology(), nil
 }
 
 // described compares a description. The plain one also stands for each optimization that has none of its own.

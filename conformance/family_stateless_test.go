@@ -191,7 +191,9 @@ func timed(b *stream.Builder, f func(numRecord, time.Time) time.Time) numStream 
 // toTopic chooses topics; a description shows the name of the method.
 type toTopic struct{}
 
-func (toTopic) byFirst(_, v *string, _ stream.RecordMetadata) string { return "out-" + written(first(v)) }
+func (toTopic) byFirst(_, v *string, _ stream.RecordMetadata) string {
+	return "out-" + written(first(v))
+}
 
 func hasKey(k, _ *string) bool { return k != nil }
 

@@ -11,7 +11,7 @@ import (
 type topology struct {
 	family, name string
 	topics       []topic
-	build        func(*stream.Builder)
+	define       func() stream.Definition
 	config       map[string]string // Kafka Streams' settings, as far as the topology has its own
 	adjust       []func(*stream.Config)
 }
@@ -46,9 +46,26 @@ func family(name string, all ...*topology) []*topology {
 	return all
 }
 
-// t is one topology.
+// t is one topology, built by the DSL.
 func t(name string, topics topics, build func(*stream.Builder)) *topology {
-	return &topology{name: name, topics: topics, build: build, config: map[string]string{}}
+	return defined(name, topics, func() stream.Definition {
+		b := stream.NewBuilder()
+		build(b)
+		return b
+	})
+}
+
+// bare is one topology, built by the Processor API alone.
+func bare(name string, topics topics, build func(*stream.Topology)) *topology {
+	return defined(name, topics, func() stream.Definition {
+		t := stream.NewTopology()
+		build(t)
+		return t
+	})
+}
+
+func defined(name string, topics topics, define func() stream.Definition) *topology {
+	return &topology{name: name, topics: topics, define: define, config: map[string]string{}}
 }
 
 // io names the topics.

@@ -19,12 +19,10 @@ func (t *topology) replay(p *probe, v *set.Vector) string {
 	if err != nil {
 		return err.Error()
 	}
-	b := stream.NewBuilder()
-	t.build(b)
 	opts := append([]streamtest.Option{
 		streamtest.WithConfig(c), streamtest.StartAt(time.UnixMilli(v.WallClockMs).UTC()),
 	}, driven(v.Config)...)
-	d := streamtest.New(p, b, opts...)
+	d := streamtest.New(p, t.define(), opts...)
 	if err := d.Err(); err != nil {
 		return fmt.Sprintf("it did not start: %v", err)
 	}

@@ -11,9 +11,9 @@ import (
 // The runner has to fail where the library is wrong, so it is given sets that are not true.
 
 // shouted is a topology of no set.
-var shouted = &topology{family: "tests", name: "shouted", topics: io(in("in", STR), out("out", STR)), build: func(b *stream.Builder) {
+var shouted = t("shouted", io(in("in", STR), out("out", STR)), func(b *stream.Builder) {
 	strTableOf(b, "in").MapValues(shout, kv("upper", S)...).ToStream().To("out", SS...)
-}}
+})
 
 const shoutedVector = `{"topology":"shouted","seed":1,"config":{"application.id":"conf","statestore.cache.max.bytes":"0"},"wallClockMs":1000,"steps":[
 {"op":"pipe","topic":"in","key":"a","value":"x","ts":6,"headers":[["h","v"]],"out":[{"topic":"out","key":"a","value":"X","ts":6,"headers":[["h","v"]]}],"internal":[["conf-upper-changelog","61","58",6]]},

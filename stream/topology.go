@@ -35,7 +35,7 @@ func (t *Topology) Graph() Graph {
 			File: n.Site.File, Line: n.Site.Line,
 		})
 	}
-	for _, t := range t.plan.Needs() {
+	for _, t := range t.planned().Needs() {
 		g.Topics = append(g.Topics, GraphTopic{
 			Subtopology: t.Sub, Name: t.Name, Changelog: t.Changelog, Partitions: int(t.Partitions), Config: t.Config,
 		})
