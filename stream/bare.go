@@ -6,6 +6,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/state"
 )
 
@@ -15,7 +16,9 @@ import (
 func NewTopology() *Topology { return &Topology{b: newBuild()} }
 
 func newBuild() *build {
-	return &build{graph: plan.NewGraph(), topics: map[string]reading{}, opened: map[string]*store.Decl{}, closing: map[string]bool{}}
+	return &build{
+		graph: plan.NewGraph(), topics: map[string]reading{}, opened: map[string]*store.Decl{}, closing: map[string]bool{}, globals: &task.Globals{},
+	}
 }
 
 // Node is a source or processor that forwards records of K and V: what others name as their parent. It is a small immutable

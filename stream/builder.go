@@ -14,6 +14,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/serde"
 	"github.com/millrun/millrun/stream/state"
 )
@@ -33,6 +34,7 @@ type build struct {
 	opened  map[string]*store.Decl
 	closing map[string]bool // stores whose results leave when windows close
 	claimed atomic.Bool
+	globals *task.Globals
 }
 
 // reading is how a topic was first used.

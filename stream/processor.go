@@ -77,9 +77,12 @@ func (c *TaskContext) StreamTime() time.Time {
 // Now is the wall clock: Config.Clock's, the test driver's in tests. It stands still within one call.
 func (c *TaskContext) Now() time.Time { return c.t.Now() }
 
-// Store opens a store that the processor Uses. Asking for another one is a mistake of the program: it stops the task with
+// Store opens a store that the processor Uses, or a global one, which it can only read. Asking for another one is a mistake of the program: it stops the task with
 // an error that says so.
 func (c *TaskContext) Store[S, R any](h state.Handle[S, R]) S {
+	if face, ok := c.t.Program().Globals.Open(h.Name()); ok && !c.node.Global {
+		return cast[S](h.Name(), face)
+	}
 	uses := false
 	for _, name := range c.node.Stores {
 		uses = uses || name == h.Name()
@@ -88,11 +91,15 @@ func (c *TaskContext) Store[S, R any](h state.Handle[S, R]) S {
 	if !uses || !ok {
 		panic(fmt.Errorf("%w %q: processor %s opens it without stream.Uses", ErrUnknownStore, h.Name(), c.node.Name))
 	}
-	face, ok := s.Face().(S)
+	return cast[S](h.Name(), s.Face())
+}
+
+func cast[S any](name string, face any) S {
+	s, ok := face.(S)
 	if !ok {
-		panic(fmt.Errorf("%w: %q is a %T, not a %s", ErrUnknownStore, h.Name(), s.Face(), reflect.TypeFor[S]()))
+		panic(fmt.Errorf("%w: %q is a %T, not a %s", ErrUnknownStore, name, face, reflect.TypeFor[S]()))
 	}
-	return face
+	return s
 }
 
 // Schedule calls f about every interval until stop is called or the task closes. By StreamTime the first call comes with

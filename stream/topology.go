@@ -29,8 +29,12 @@ func (t *Topology) Describe() string { return t.planned().Describe() }
 func (t *Topology) Graph() Graph {
 	var g Graph
 	for _, n := range t.planned().Nodes {
+		sub := n.Sub()
+		if n.Global {
+			sub = -1
+		}
 		g.Nodes = append(g.Nodes, GraphNode{
-			Subtopology: n.Sub(), Name: n.Name, Kind: n.Kind.String(), Topics: slices.Clone(n.Topics),
+			Subtopology: sub, Name: n.Name, Kind: n.Kind.String(), Topics: slices.Clone(n.Topics),
 			Stores: slices.Clone(n.Stores), Predecessors: nodeNames(n.Parents), Successors: nodeNames(n.Children),
 			File: n.Site.File, Line: n.Site.Line,
 		})
@@ -67,7 +71,7 @@ type GraphTopic struct {
 	Config      map[string]string // what Kafka Streams sets, and what the store was given
 }
 
-// GraphNode is a source, processor or sink. Topics are without the application's prefix.
+// GraphNode is a source, processor or sink; Subtopology is -1 for what serves a global store. Topics are without the application's prefix.
 type GraphNode struct {
 	Subtopology  int
 	Name, Kind   string
@@ -85,7 +89,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 	rs := &resolver{registry: c.Serdes, plan: p, topics: map[string]task.Serdes{}}
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
-		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, TimeBy: rawTimes(c.Timestamps), Retryable: IsRetryable, User: &offered{c.Metrics},
+		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, TimeBy: rawTimes(c.Timestamps), Globals: b.globals, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),

@@ -67,6 +67,7 @@ type Driver struct {
 	tasks      []*task.Task // by partition
 	instances  []*instance
 	owners     []*instance            // of the tasks
+	global     *task.Global           // nil: no global stores
 	logs       map[place][]task.Input // every topic, internal ones too
 	committed  map[place]task.Offset
 	lastCommit time.Time
@@ -115,6 +116,7 @@ func (d *Driver) begin() {
 	for _, i := range d.instances {
 		i.cache = store.Budget{Max: d.prog.CacheBytes}
 	}
+	d.load()
 	for p := range d.n {
 		d.owners[p] = d.freest()
 		d.tasks[p] = d.make(p)
@@ -258,6 +260,10 @@ func (d *Driver) deliver(in task.Input, internal bool) {
 
 // feed gives a record to its task, if any reads the topic.
 func (d *Driver) feed(in task.Input) {
+	if d.global.Reads(in.Topic) {
+		d.update(in)
+		return
+	}
 	if t := d.tasks[in.Partition]; d.reads(t, in.Topic) {
 		t.Add(in.Topic, []task.Input{in})
 		t.SetEnd(in.Topic, in.Offset+1)
@@ -275,7 +281,7 @@ func (d *Driver) pipe(in task.Input) {
 	if d.err != nil {
 		d.t.Fatalf("streamtest: the topology stopped before: %v", d.err)
 	}
-	if !d.reads(d.tasks[0], in.Topic) {
+	if !d.global.Reads(in.Topic) && !d.reads(d.tasks[0], in.Topic) {
 		d.t.Fatalf("streamtest: the topology does not read the topic %q", in.Topic)
 	}
 	in.Epoch = -1
@@ -376,6 +382,9 @@ func (d *Driver) Store[S, R any](h state.Handle[S, R]) S {
 	spec, ok := d.prog.Stores[h.Name()]
 	if !ok {
 		d.t.Fatalf("streamtest: the topology has no store %q", h.Name())
+	}
+	if s, ok := d.global.Store(h.Name()); ok {
+		return d.globalStore[S](spec, s)
 	}
 	all := &stores{n: d.n, shape: spec.Shape, Check: func() error { return nil }}
 	for _, t := range d.tasks {

@@ -41,6 +41,9 @@ func (d *Driver) Stores() map[string]any {
 		if s, ok := d.tasks[0].Store(name); ok {
 			out[name] = s.Face()
 		}
+		if s, ok := d.global.Store(name); ok {
+			out[name] = s.Face()
+		}
 	}
 	return out
 }

@@ -68,11 +68,16 @@ func describeSub(b *strings.Builder, sub *Sub) {
 	slices.SortFunc(all, before)
 	b.WriteString("  Sub-topology: ")
 	b.WriteString(itoa(sub.ID))
+	if sub.Global {
+		b.WriteString(" for global store (will not generate tasks)")
+	}
 	b.WriteString("\n")
 	for _, s := range all {
 		s.write(b)
 	}
-	b.WriteString("\n")
+	if !sub.Global {
+		b.WriteString("\n")
+	}
 }
 
 func (s *shown) write(b *strings.Builder) {

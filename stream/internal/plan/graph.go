@@ -251,6 +251,7 @@ type Plan struct {
 // Sub is a sub-topology: what one kind of task runs.
 type Sub struct {
 	ID      int
+	Global  bool // it serves a global store and has no tasks
 	Nodes   []*Node
 	Sources []*Node
 	Stores  []*Store // in the order they were declared
@@ -450,6 +451,7 @@ func (p *Plan) group() {
 			p.Subs = append(p.Subs, sub)
 		}
 		n.sub = sub.ID
+		sub.Global = sub.Global || n.Global
 		sub.Nodes = append(sub.Nodes, n)
 		if n.Kind == Source {
 			sub.Sources = append(sub.Sources, n)

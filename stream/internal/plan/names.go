@@ -18,7 +18,7 @@ func (p *Plan) generated(name string) bool {
 // checkNames finds the stores and internal topics whose names the user has left open (KIP-1111).
 func (p *Plan) checkNames() (faults []Fault) {
 	for _, s := range p.Stores {
-		if p.generated(s.Name) {
+		if !s.Global && p.generated(s.Name) {
 			what := "the store " + s.Name
 			if s.Logged {
 				what += " and its changelog have generated names"

@@ -25,19 +25,25 @@ func (p *Plan) Topic(name string, internal bool) string {
 // Changelog is the topic that keeps a store.
 func (p *Plan) Changelog(store string) string { return p.App + "-" + store + "-changelog" }
 
-// SourceTopics are all topics that the application reads, as the broker knows them, sorted.
-func (p *Plan) SourceTopics() []string { return p.topics(Source, nil) }
+// SourceTopics are all topics that tasks read, as the broker knows them, sorted. Those that match a pattern are not known.
+func (p *Plan) SourceTopics() []string {
+	return p.topics(func(n *Node) bool { return n.Kind == Source && !n.Global })
+}
+
+// GlobalTopics are the topics of global stores, sorted.
+func (p *Plan) GlobalTopics() []string {
+	return p.topics(func(n *Node) bool { return n.Kind == Source && n.Global })
+}
 
 // UserTopics are the topics of the given kind that the application does not make itself, sorted.
 func (p *Plan) UserTopics(k Kind) []string {
-	internal := false
-	return p.topics(k, &internal)
+	return p.topics(func(n *Node) bool { return n.Kind == k && !n.Internal })
 }
 
-func (p *Plan) topics(k Kind, internal *bool) []string {
+func (p *Plan) topics(of func(*Node) bool) []string {
 	seen := map[string]bool{}
 	for _, n := range p.Nodes {
-		if n.Kind != k || internal != nil && n.Internal != *internal {
+		if !of(n) {
 			continue
 		}
 		for _, t := range n.Topics {
@@ -50,6 +56,9 @@ func (p *Plan) topics(k Kind, internal *bool) []string {
 // Topics are the topics a sub-topology reads, as the broker knows them, sorted.
 func (p *Plan) Topics(sub *Sub) []string {
 	var out []string
+	if sub.Global {
+		return nil
+	}
 	for _, n := range sub.Sources {
 		for _, t := range n.Topics {
 			out = append(out, p.Topic(t, n.Internal))

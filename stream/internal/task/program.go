@@ -98,6 +98,7 @@ type Program struct {
 	DeadLetter string // the topic of a dead letter that names none
 	CacheBytes int64  // of all threads
 	MaxIdle    time.Duration
+	Globals    *Globals
 	TimeBy     Extractor // of sources without their own; nil is the record's own time
 	Retryable  func(error) bool
 	Topics     map[string]Serdes

@@ -34,6 +34,7 @@ type Task struct {
 	touched   bool // something happened that offsets do not show
 	asked     bool
 	started   bool  // Init has run before
+	eager     bool  // no empty queue is waited for: the writer of the global stores
 	broken    error // a changelog could not be read
 	out       []Output
 	space     []byte
@@ -49,6 +50,12 @@ type Counts struct {
 // New makes a task of the given sub-topologies. The runtime gives it one; the test driver gives it all of them, as Java's
 // does.
 func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
+	subs = slices.DeleteFunc(slices.Clone(subs), func(s *plan.Sub) bool { return s.Global })
+	return assembled(p, id, subs, env)
+}
+
+// assembled makes a task, or the writer of the global stores.
+func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs}
 	t.rec.task = t
 	t.counts.Dropped = map[string]int64{}
@@ -261,7 +268,7 @@ func (t *Task) choose() *queue {
 
 // idle says whether an empty queue need not be waited for.
 func (t *Task) idle(q *queue) bool {
-	if t.program.MaxIdle < 0 {
+	if t.program.MaxIdle < 0 || t.eager {
 		return true
 	}
 	if !q.caughtUp() {
