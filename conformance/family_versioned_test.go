@@ -24,6 +24,9 @@ func versionedTable(b *stream.Builder, topic, store string) strTable {
 	return strTableOf(b, topic, versioned(store))
 }
 
+// underInitial groups a table by the first character of its values.
+func underInitial(_, v *string) (*string, *string) { return first(v), v }
+
 // shownVersion is a version as the processor of versioned-processor writes it.
 func shownVersion(v state.Version[*string], ok bool) string {
 	if !ok {
@@ -80,6 +83,19 @@ var _ = family("versioned",
 	}),
 	t("versioned-aggregate", strToStr, func(b *stream.Builder) {
 		str(b, "in").GroupByKey(GS...).Aggregate(empty, append1, versioned("lists")).ToStream().To("out", SS...)
+	}),
+	t("versioned-group-count", strToNum, func(b *stream.Builder) {
+		versionedTable(b, "in", "v").GroupBy(underInitial, GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
+	t("unversioned-group-count", strToNum, func(b *stream.Builder) {
+		strTableOf(b, "in", stream.As("v")).GroupBy(underInitial, GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
+	t("versioned-table-aggregate", strToStr, func(b *stream.Builder) {
+		strTableOf(b, "in").GroupBy(underInitial, GS...).Aggregate(empty, append1, remove1, versioned("lists")).ToStream().To("out", SS...)
+	}),
+	t("versioned-segment-interval", strToStr, func(b *stream.Builder) { // segments are Kafka Streams' own affair: no answer depends on them
+		unlist := func(list, v *string) *string { return drop(new(","+written(list)), v) }
+		versionedTable(b, "in", "v").GroupBy(underInitial, GS...).Reduce(lists, unlist, kv("lists", S)...).ToStream().To("out", SS...)
 	}),
 	t("versioned-join", twoTables, func(b *stream.Builder) {
 		left := versionedTable(b, "left", "l")

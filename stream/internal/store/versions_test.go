@@ -1,0 +1,165 @@
+package store_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/millrun/millrun/stream/internal/store"
+)
+
+// everPut is the model of a versioned store: all that was ever put in time, by key and time, nothing forgotten.
+type everPut struct {
+	history, newest int64
+	values          map[string]map[int64]*string
+}
+
+func (m *everPut) put(k string, v *string, at int64) (to int64, kept bool) {
+	if at < m.newest-m.history {
+		return 0, false
+	}
+	m.newest = max(m.newest, at)
+	if m.values[k] == nil {
+		m.values[k] = map[int64]*string{}
+	}
+	m.values[k][at] = v
+	to = store.Open
+	for from := range m.values[k] {
+		if from > at {
+			to = min(to, from)
+		}
+	}
+	return to, true
+}
+
+// all is every version of a key that has a value.
+func (m *everPut) all(k string) []store.Version {
+	var out []store.Version
+	froms := slices.Sorted(maps.Keys(m.values[k]))
+	for i, from := range froms {
+		to := store.Open
+		if i+1 < len(froms) {
+			to = froms[i+1]
+		}
+		if v := m.values[k][from]; v != nil {
+			out = append(out, store.Version{Value: []byte(*v), From: from, To: to})
+		}
+	}
+	return out
+}
+
+// known says whether a question about a time may be answered by a version.
+func (m *everPut) known(v store.Version, at int64) bool {
+	return v.To == store.Open || at >= m.newest-m.history
+}
+
+func (m *everPut) asOf(k string, at int64) (store.Version, bool) {
+	for _, v := range m.all(k) {
+		if v.From <= at && (at < v.To || v.To == store.Open) && m.known(v, at) {
+			return v, true
+		}
+	}
+	return store.Version{}, false
+}
+
+func (m *everPut) between(k string, from, to int64) (out []store.Version) {
+	for _, v := range m.all(k) {
+		if v.From <= to && v.To > from && v.To > m.newest-m.history && m.known(v, to) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// TestVersionsAreAHistory compares the store with the model after every put.
+func TestVersionsAreAHistory(t *testing.T) {
+	t.Parallel()
+	keys := rapid.SampledFrom([]string{"", "a", "ab", "b"})
+	rapid.Check(t, func(t *rapid.T) {
+		history := rapid.SampledFrom([]int64{1, 10, 100}).Draw(t, "history")
+		s, m := store.NewVersions(history), &everPut{history, -1, map[string]map[int64]*string{}}
+		time := rapid.Int64Range(0, 3*history)
+		base := int64(0)
+		t.Repeat(map[string]func(*rapid.T){
+			"put": func(t *rapid.T) {
+				k, at := keys.Draw(t, "key"), base+time.Draw(t, "at")
+				v := []byte(rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "value"))
+				to, kept := s.Put([]byte(k), v, at)
+				wantTo, wantKept := m.put(k, new(string(v)), at)
+				if to != wantTo || kept != wantKept {
+					t.Fatalf("put %q at %d: until %d, %v; want %d, %v", k, at, to, kept, wantTo, wantKept)
+				}
+			},
+			"delete": func(t *rapid.T) {
+				k, at := keys.Draw(t, "key"), base+time.Draw(t, "at")
+				to, kept := s.Put([]byte(k), nil, at)
+				if wantTo, wantKept := m.put(k, nil, at); to != wantTo || kept != wantKept {
+					t.Fatalf("delete %q at %d: until %d, %v; want %d, %v", k, at, to, kept, wantTo, wantKept)
+				}
+			},
+			"later": func(t *rapid.T) { base += rapid.Int64Range(0, 2*history).Draw(t, "by") },
+			"": func(t *rapid.T) {
+				k, at := keys.Draw(t, "probe"), base+time.Draw(t, "as of")-history
+				compare(t, s, m, k, at)
+				compare(t, s, m, k, store.Open)
+				to := at + rapid.Int64Range(0, history).Draw(t, "span")
+				got, err := s.History([]byte(k), at, to)
+				if want := m.between(k, at, to); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Fatalf("history of %q from %d to %d: %v, %v, want %v", k, at, to, got, err, want)
+				}
+			},
+		})
+	})
+}
+
+func compare(t *rapid.T, s *store.Versions, m *everPut, k string, at int64) {
+	v, ok, err := s.AsOf([]byte(k), at)
+	want, wantOK := m.asOf(k, at)
+	if err != nil || ok != wantOK || fmt.Sprint(v) != fmt.Sprint(want) {
+		t.Fatalf("%q as of %d: %v, %v, %v; want %v, %v", k, at, v, ok, err, want, wantOK)
+	}
+}
+
+// What nobody can ask for any more is not held: only current values outlive history.
+func TestVersionsForgetWhatIsOver(t *testing.T) {
+	t.Parallel()
+	s := store.NewVersions(10)
+	for i := range int64(1000) {
+		k := fmt.Appendf(nil, "k%d", i%10)
+		s.Put(k, []byte("v"), i)
+		s.Put(k, nil, i)
+	}
+	s.Put([]byte("stays"), []byte("v"), 1000)
+	s.Put([]byte("last"), []byte("v"), 2000)
+	if n := s.Len(); n != 2 {
+		t.Errorf("%d keys are held, want the two that have a value", n)
+	}
+	if _, ok, _ := s.AsOf([]byte("stays"), 1500); !ok {
+		t.Error("a current value is gone beyond history")
+	}
+}
+
+// A query may run beside the task; what it was told stays as it was.
+func TestVersionsAreReadBesideTheirWriter(t *testing.T) {
+	t.Parallel()
+	s := store.NewVersions(100)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range int64(500) {
+				if v, ok, _ := s.AsOf([]byte("k"), store.Open); ok && len(v.Value) != 3 {
+					t.Errorf("a value of %d bytes", len(v.Value))
+				}
+				_, _ = s.History([]byte("k"), i, i+50)
+			}
+		})
+	}
+	for i := range int64(500) {
+		s.Put([]byte("k"), []byte("abc"), i)
+	}
+	wg.Wait()
+}
