@@ -106,6 +106,7 @@ func joinForeign[K, V, FK, FV, R any](left KTable[K, V], right KTable[FK, FV], o
 	registered := m.crossing(names.registration, names.sendSink, names.sendSource, send)
 	registered.sink.Body = registrationSink[FK](s)
 	registered.source.Body = registrationSource[FK](s)
+	m.b.graph.Copartition(op, m.site, r.n, registered.source)
 	m.b.keep(m, subscriptions(names.store))
 	receive := m.node(plan.Processor, names.receive, registered.source)
 	receive.Stores = []string{names.store}
@@ -120,6 +121,7 @@ func joinForeign[K, V, FK, FV, R any](left KTable[K, V], right KTable[FK, FV], o
 	answered := m.crossing(names.response, names.answerSink, names.answerSource, join, scan)
 	answered.sink.Body = responseSink[K, FV](s)
 	answered.source.Body = responseSource[K, FV](s)
+	m.b.graph.Copartition(op, m.site, l.n, answered.source)
 	resolve := m.node(plan.Processor, names.answer, answered.source)
 	leftRows, leftStores := viewOf[K, V](l)
 	resolve.Stores = leftStores

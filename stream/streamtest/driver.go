@@ -329,10 +329,11 @@ func (d *Driver) maybeCommit(asked bool) {
 	}
 }
 
-// Commit commits.
+// Commit commits, and processes what leaves the caches by that.
 func (d *Driver) Commit() {
 	d.script.linef("commit")
 	d.commit()
+	d.settle()
 }
 
 func (d *Driver) commit() {

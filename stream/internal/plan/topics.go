@@ -173,7 +173,8 @@ func config(overrides, own, defaults map[string]string) map[string]string {
 }
 
 // derive gives each repartition topic as many partitions as the widest topic that its writers' sub-topology reads. Those may
-// be repartition topics themselves, so it goes round until nothing is open.
+// be repartition topics themselves, so it goes round until nothing is open. The two topics of a foreign-key join lead from
+// either side to the other: there the topics that are known decide.
 func (p *Plan) derive(partitions map[string]int32) error {
 	writers := map[string][]int{}
 	for _, n := range p.Nodes {
@@ -185,14 +186,9 @@ func (p *Plan) derive(partitions map[string]int32) error {
 	maps.DeleteFunc(writers, func(t string, _ []int) bool { return partitions[t] > 0 })
 	open := slices.Sorted(maps.Keys(writers))
 	for len(open) > 0 {
-		var left []string
-		for _, t := range open {
-			n, ok := p.width(writers[t], partitions)
-			if !ok {
-				left = append(left, t)
-				continue
-			}
-			partitions[t] = n
+		left := p.widen(open, writers, partitions, false)
+		if len(left) == len(open) {
+			left = p.widen(open, writers, partitions, true)
 		}
 		if len(left) == len(open) {
 			return fmt.Errorf("the partitions of %v depend on each other", left)
@@ -202,16 +198,29 @@ func (p *Plan) derive(partitions map[string]int32) error {
 	return nil
 }
 
-func (p *Plan) width(subs []int, partitions map[string]int32) (int32, bool) {
-	var n int32
+// widen sets the partitions of those open topics whose sources are known, or, if partial, of the first of which some are. It
+// returns the others.
+func (p *Plan) widen(open []string, writers map[string][]int, partitions map[string]int32, partial bool) (left []string) {
+	for _, t := range open {
+		n, all := p.width(writers[t], partitions)
+		if all || partial && n > 0 {
+			partitions[t], partial = n, false
+			continue
+		}
+		left = append(left, t)
+	}
+	return left
+}
+
+// width is the most partitions of any known topic that the sub-topologies read, and whether all of them are known.
+func (p *Plan) width(subs []int, partitions map[string]int32) (n int32, all bool) {
+	all = true
 	for _, id := range subs {
 		for _, t := range p.Topics(p.Subs[id]) {
 			c, ok := partitions[t]
-			if !ok {
-				return 0, false
-			}
+			all = all && ok
 			n = max(n, c)
 		}
 	}
-	return n, true
+	return n, all
 }
