@@ -11,12 +11,14 @@ import (
 
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/state"
 	"github.com/millrun/millrun/stream/streamtest"
 )
 
 // The values of settings that a set may have.
 const (
 	goOnReading    = "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler"
+	inMemory       = "org.apache.kafka.streams.state.BuiltInDslStoreSuppliers$InMemoryDslStoreSuppliers"
 	goOnProcessing = "org.apache.kafka.streams.errors.LogAndContinueProcessingExceptionHandler"
 )
 
@@ -49,6 +51,11 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 		}
 	case optimization:
 		return optimize(c, value)
+	case storeSuppliers:
+		if value != inMemory {
+			return errUnknown
+		}
+		c.Stores = state.Memory()
 	case "errors.dead.letter.queue.topic.name":
 		c.DeadLetterTopic = value
 	case "deserialization.exception.handler":

@@ -47,6 +47,14 @@ var _ = family("error",
 		s.To("raw", SL...)
 		s.MapValues(evenOnly).To("out", SL...)
 	}).cfg(processHandler, goOnProcessing),
+	t("error-process-dead-letter", numToDead, func(b *stream.Builder) {
+		num(b, "in").SelectKey(func(k *string, _ *int64) *string {
+			if k == nil {
+				return new("none")
+			}
+			return new(*k + *k)
+		}).Repartition(stream.KeySerde(S), stream.ValueSerde(L)).MapValues(evenOnly).To("out", SL...)
+	}).cfg(processHandler, goOnProcessing).cfg(deadTopic, "dead"),
 	t("error-aggregate-continue", numToNum, func(b *stream.Builder) {
 		num(b, "in").GroupByKey(GL...).Aggregate(func() *int64 { return new(int64(0)) }, func(k *string, v, a *int64) *int64 {
 			return sum(a, evenOnly(k, v))

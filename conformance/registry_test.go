@@ -16,10 +16,11 @@ type topology struct {
 	adjust       []func(*stream.Config)
 }
 
-// topology.optimization, as Kafka Streams calls the setting and its values.
+// Settings, as Kafka Streams calls them.
 const (
-	optimization = "topology.optimization"
-	cacheSize    = "statestore.cache.max.bytes"
+	optimization   = "topology.optimization"
+	cacheSize      = "statestore.cache.max.bytes"
+	storeSuppliers = "dsl.store.suppliers.class"
 )
 
 // topics are the topics of a topology.
@@ -88,6 +89,9 @@ func (t *topology) cfg(name, value string) *topology {
 
 // cached turns record caches on.
 func (t *topology) cached() *topology { return t.cfg(cacheSize, "10485760") }
+
+// memory makes stores in memory the default.
+func (t *topology) memory() *topology { return t.cfg(storeSuppliers, inMemory) }
 
 // optimize sets topology.optimization.
 func (t *topology) optimize(how string) *topology { return t.cfg(optimization, how) }
