@@ -116,6 +116,10 @@ func assemble(b *build, c Config) (*task.Program, error) {
 			o.SetShape(spec.Shape)
 		}
 		spec.Cached = c.CacheBytes > 0 && !b.closing[d.Name] && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
+		if spec.LRU = d.LRU; spec.LRU != 0 && (spec.LRU < 0 || d.Kind != store.KeyValue && d.Kind != store.Timestamped) {
+			err := errors.New("LRU needs a key-value store and a positive number of rows")
+			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
+		}
 		if s.Logged {
 			spec.Changelog = p.Changelog(d.Name)
 		}

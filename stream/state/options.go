@@ -51,6 +51,15 @@ func InMemory() Option { return option(func(o *opt.Settings) { o.Engine = opt.Me
 // Persistent keeps the store with the semantics of Kafka Streams' persistent stores. The default.
 func Persistent() Option { return option(func(o *opt.Settings) { o.Engine = opt.Persistent }) }
 
+// LRU keeps at most n rows of a key-value store, in memory: a row more removes the one that was used longest ago, from the
+// changelog too. What was removed is forgotten without a word to anybody below.
+func LRU(n int) Option {
+	if n == 0 {
+		n = -1 // an error of the builder, and not the same as no limit
+	}
+	return option(func(o *opt.Settings) { o.LRU = n })
+}
+
 // Caching turns the record cache in front of the store on or off; Config.CacheBytes is its size. A cached store sends and
 // forwards the last of several updates of a key, when it commits or the cache is full. Default: on where Kafka Streams
 // has it on, for the tables and windows of the DSL.

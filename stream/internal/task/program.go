@@ -61,6 +61,7 @@ type StoreSpec struct {
 	Kind      store.Kind
 	Changelog string // "" if it keeps none
 	Cached    bool   // changes are held back until the task flushes
+	LRU       int    // the most rows; 0 is no limit
 	Opener    store.Opener
 	Shape     *store.Shape // of a windowed store
 	History   int64        // of a versioned store, in milliseconds

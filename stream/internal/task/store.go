@@ -15,6 +15,7 @@ type Store struct {
 	rows     kept
 	windows  *store.Windows  // rows, where they live for a time only
 	versions *store.Versions // instead of rows
+	recent   *store.Recency  // nil: there is no limit to the number of rows
 	cache    *store.Cache    // nil: none
 	heard    store.Flushed
 	task     *Task
@@ -35,6 +36,9 @@ func newStore(spec *StoreSpec, t *Task) *Store {
 	if spec.Kind == store.Versioned {
 		s.versions = store.NewVersions(spec.History)
 	}
+	if spec.LRU > 0 {
+		s.recent = store.NewRecency(spec.LRU)
+	}
 	if spec.Shape == nil {
 		s.rows = store.NewTree()
 		return s
@@ -50,6 +54,9 @@ func (s *Store) Get(key []byte) ([]byte, bool, error) {
 		if d, ok := s.cache.Get(key); ok {
 			return d.Local, d.Local != nil, nil
 		}
+	}
+	if s.recent != nil {
+		s.recent.Use(key)
 	}
 	return s.rows.Get(key)
 }
@@ -116,18 +123,19 @@ func (s *Store) flush() error {
 	r := &s.task.rec
 	was := *r
 	defer func() { *r = was }()
-	for _, d := range s.cache.Take() {
+	for _, d := range s.cache.Leaving() {
 		old, ok, err := s.rows.Get(d.Key)
 		if err != nil {
 			return err
 		}
 		if !ok && d.Local == nil && s.heard != nil {
-			continue // it came and went within the cache
+			s.cache.Leave(d, func() {}) // it came and went within the cache
+			continue
 		}
 		o := d.Context.(origin)
 		*r = Rec{task: s.task, stage: was.stage, Source: o.source, Time: o.time, Headers: o.headers, At: was.At}
 		old = bytes.Clone(old)
-		s.apply(d.Write)
+		s.cache.Leave(d, func() { s.apply(d.Write) })
 		if s.heard == nil {
 			continue
 		}
@@ -143,7 +151,22 @@ func (s *Store) apply(w store.Write) {
 	if !s.rows.Put(w.Key, w.Local) {
 		s.task.drop("expired")
 	}
+	if s.recent != nil {
+		s.limit(w)
+	}
 	s.Log(w)
+}
+
+// limit removes the row used longest ago if there is one too many, from the changelog as well.
+func (s *Store) limit(w store.Write) {
+	if w.Local == nil {
+		s.recent.Forget(w.Key)
+		return
+	}
+	if eldest, ok := s.recent.Put(w.Key); ok {
+		s.rows.Put(eldest, nil)
+		s.Log(store.Write{Key: eldest, Time: s.Now()})
+	}
 }
 
 // Log writes to the changelog alone.
@@ -179,10 +202,22 @@ func (s *Store) restore(in *Input) {
 		s.keep(in)
 	case s.versions != nil:
 		s.versions.Put(in.Key, in.Value, in.Time)
+	case s.recent != nil:
+		s.restoreLimited(in.Key, local)
 	case s.windows == nil:
 		s.rows.Put(in.Key, local)
 	case s.spec.Shape.Valid(in.Key):
 		s.windows.Restore(in.Key, local)
+	}
+}
+
+// restoreLimited is limit without a word to the changelog.
+func (s *Store) restoreLimited(key, local []byte) {
+	s.rows.Put(key, local)
+	if local == nil {
+		s.recent.Forget(key)
+	} else if eldest, ok := s.recent.Put(key); ok {
+		s.rows.Put(eldest, nil)
 	}
 }
 
@@ -198,6 +233,9 @@ func (s *Store) Face() any {
 func (s *Store) Shared() store.Reader {
 	if s.versions != nil {
 		return sharedVersions{s.rows.Shared(), s.versions}
+	}
+	if s.cache != nil {
+		return s.cache.Shared(s.rows.Shared())
 	}
 	return s.rows.Shared()
 }
