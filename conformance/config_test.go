@@ -56,6 +56,7 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 			return errUnknown
 		}
 		c.Stores = state.Memory()
+	case emitIntervals[0], emitIntervals[1]: // see driven
 	case "errors.dead.letter.queue.topic.name":
 		c.DeadLetterTopic = value
 	case "deserialization.exception.handler":
@@ -97,5 +98,18 @@ func goOn(on bool, all map[string]string) stream.ErrorHandler {
 	return func(context.Context, stream.Failure) stream.Response { return answer }
 }
 
+// emitIntervals are the settings that say how often results of closed windows are looked for. The library has one interval
+// for both, which no application sets: only the driver does.
+var emitIntervals = []string{
+	"__emit.interval.ms.kstreams.outer.join.spurious.results.fix__", "__emit.interval.ms.kstreams.windowed.aggregation__",
+}
+
 // driven are the settings of a vector that concern the driver alone.
-func driven(map[string]string) []streamtest.Option { return nil }
+func driven(config map[string]string) []streamtest.Option {
+	for _, name := range emitIntervals {
+		if n, err := strconv.ParseInt(config[name], 10, 64); err == nil {
+			return []streamtest.Option{streamtest.EmitInterval(ms(n))}
+		}
+	}
+	return nil
+}

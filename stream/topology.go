@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
@@ -83,13 +84,17 @@ type GraphNode struct {
 	Line         int
 }
 
+// emitInterval is Kafka Streams' for windows that emit on close and for results of joins that found no partner.
+const emitInterval = time.Second
+
 // assemble finishes the graph and finds the serdes of everything in it: all faults at once.
 func assemble(b *build, c Config) (*task.Program, error) {
 	p, found := b.graph.Finish(plan.Rules{App: c.ApplicationID, Optimize: plan.Optimization(c.Optimize), RequireNames: c.RequireNames})
 	rs := &resolver{registry: c.Serdes, plan: p, topics: map[string]task.Serdes{}}
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
-		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, TimeBy: rawTimes(c.Timestamps), Globals: b.globals, Retryable: IsRetryable, User: &offered{c.Metrics},
+		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, EmitInterval: emitInterval,
+		TimeBy: rawTimes(c.Timestamps), Globals: b.globals, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),

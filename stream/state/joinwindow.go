@@ -10,10 +10,10 @@ import (
 )
 
 // JoinWindow declares what a stream-stream join keeps of one side: every record, by key and time. It is the library's own;
-// only this module can call it.
-func JoinWindow[K, V any](_ opt.Seal, name string, retention time.Duration, opts ...Option) *store.Decl {
+// only this module can call it. Size is only told to readers.
+func JoinWindow[K, V any](_ opt.Seal, name string, size, retention time.Duration, opts ...Option) *store.Decl {
 	d := declare[K, V](name, store.JoinWindow, resolveJoinWindow[K, V], opts)
-	d.Retention = retention
+	d.Size, d.Retention = size, retention
 	return d
 }
 
@@ -41,6 +41,20 @@ func (s *kept[K, V]) FetchAll(from, to time.Time) *Rows[Slot[K], V] {
 	return s.span(nil, nil, false, from, to, false)
 }
 
+// Get finds the record of k at a time that came first. The store does not keep a time beside the one it is ordered by: as
+// with Kafka Streams that stands for it in memory, and otherwise it is unknown, the millisecond before 1970.
+func (s *kept[K, V]) Get(k K, at time.Time) (v Timestamped[V], ok bool, err error) {
+	rows := s.span(&k, &k, true, at, at, false)
+	for _, first := range rows.All() {
+		v = Timestamped[V]{first, time.UnixMilli(-1).UTC()}
+		if s.shape.Memory {
+			v.Time = at
+		}
+		return v, true, nil
+	}
+	return v, false, rows.Err()
+}
+
 // joinWindow is a join's store in a task's hands.
 type joinWindow[K, V any] struct {
 	kept[K, V]
@@ -49,9 +63,9 @@ type joinWindow[K, V any] struct {
 	seq   int32 // the last number given; -1 before the first
 }
 
-// Append keeps a record beside all others of its key and time. Numbers go on behind the highest that was restored, so that
-// nothing is overwritten.
-func (s *joinWindow[K, V]) Append(k K, v V, at int64, headers serde.Headers) error {
+// next makes s.local the key of the next record. Numbers go on behind the highest that was restored, so that nothing is
+// overwritten.
+func (s *joinWindow[K, V]) next(k K, at int64) error {
 	if s.seq < 0 {
 		s.seq = 0
 		if l, ok := s.b.(interface{ LastSeq() int32 }); ok {
@@ -64,12 +78,34 @@ func (s *joinWindow[K, V]) Append(k K, v V, at int64, headers serde.Headers) err
 		return err
 	}
 	s.local = s.shape.Window(s.local[:0], key, at, s.seq)
+	return nil
+}
+
+// Append keeps a record beside all others of its key and time.
+func (s *joinWindow[K, V]) Append(k K, v V, at int64, headers serde.Headers) error {
+	if err := s.next(k, at); err != nil {
+		return err
+	}
 	b, err := s.vs.Append(append(s.bytes[:0], emptyMark)[:0], v, s.meta(false))
 	if err != nil {
 		return err
 	}
 	s.bytes = b
 	return s.b.Set(store.Write{Key: s.local, Local: b, Plain: b, Time: s.b.Now(), Headers: headers})
+}
+
+// Skip tells the changelog of a record without value, as Kafka Streams does, whose stores keep nothing of it either. Only
+// those in memory take its time for that of the store.
+func (s *joinWindow[K, V]) Skip(k K, at int64, headers serde.Headers) error {
+	if err := s.next(k, at); err != nil {
+		return err
+	}
+	w := store.Write{Key: s.local, Time: s.b.Now(), Headers: headers}
+	if l, ok := s.b.(store.Log); ok && !s.shape.Memory {
+		l.Log(w)
+		return nil
+	}
+	return s.b.Set(w)
 }
 
 // Each visits the records of a key in a span of time, both ends included, in the order of their times and then of their

@@ -32,6 +32,7 @@ type settings struct {
 	start      time.Time
 	partitions int32
 	instances  int
+	emit       time.Duration
 }
 
 type option func(*settings)
@@ -47,6 +48,11 @@ func StartAt(t time.Time) Option { return option(func(s *settings) { s.start = t
 
 // WithPartitions gives every topic n partitions and runs n tasks. Default: 1.
 func WithPartitions(n int) Option { return option(func(s *settings) { s.partitions = int32(n) }) }
+
+// EmitInterval is how much time passes at least, by the driver's clock, between two looks for results whose window has
+// closed: of windows that emit on close, and of left and outer joins of streams. Default: 0, they come with the next record;
+// an application looks once a second.
+func EmitInterval(d time.Duration) Option { return option(func(s *settings) { s.emit = d }) }
 
 // place is a partition of a topic.
 type place struct {
@@ -94,6 +100,7 @@ func New(t testing.TB, d stream.Definition, opts ...Option) *Driver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	prog.EmitInterval = s.emit
 	out := &Driver{
 		t: t, config: s.config, prog: prog, n: max(s.partitions, 1), now: s.start, lastCommit: s.start,
 		logs: map[place][]task.Input{}, committed: map[place]task.Offset{}, unread: map[string][]task.Input{}, sources: map[string]bool{},

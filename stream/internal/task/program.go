@@ -100,10 +100,13 @@ type Program struct {
 	CacheBytes int64  // of all threads
 	MaxIdle    time.Duration
 	Globals    *Globals
-	TimeBy     Extractor // of sources without their own; nil is the record's own time
-	Retryable  func(error) bool
-	Topics     map[string]Serdes
-	User       any // the typed edge's: what contexts offer
+	// EmitInterval is how much of the wall clock passes at least between two looks for results whose window has closed, in
+	// one operator of one task: looking reads a store from its beginning.
+	EmitInterval time.Duration
+	TimeBy       Extractor // of sources without their own; nil is the record's own time
+	Retryable    func(error) bool
+	Topics       map[string]Serdes
+	User         any // the typed edge's: what contexts offer
 }
 
 // Env is what a task is given besides its records.
