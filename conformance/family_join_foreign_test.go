@@ -79,6 +79,10 @@ var _ = family("join-foreign-key",
 		in := strTableOf(b, "in")
 		in.LeftJoinForeign(in, func(_, v *string) (*string, bool) { return v, true }, meetOrNot, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
+	t("fk-then-group", io(in("left", STR), in("right", STR), out("out", I64)), func(b *stream.Builder) {
+		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, func(_, _, y *string) *string { return y }, joined("joined", S)...).
+			GroupBy(func(_, v *string) (*string, *string) { return first(v), v }, GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
 	t("fk-json", io(in("orders", JSON), in("customers", JSON), out("out", JSON)), func(b *stream.Builder) {
 		jsonTableOf(b, "orders").LeftJoinForeign(jsonTableOf(b, "customers"),
 			func(_ *string, v *object) (*string, bool) { return text(v, "customer"), true },

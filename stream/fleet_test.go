@@ -196,3 +196,8 @@ func (w *fleet) latest(topic string) map[string]string {
 	}
 	return out
 }
+
+// writeTo is pipe for a topic that is not partitioned by Kafka's rule.
+func (w *fleet) writeTo(topic string, partition int32, key, value string) {
+	w.write(task.Input{Topic: topic, Partition: partition, Key: []byte(key), Value: []byte(value)})
+}

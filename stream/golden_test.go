@@ -50,6 +50,8 @@ var programs = map[string]func(*stream.Builder){
 			Reduce(func(sum, n int64) int64 { return sum + n }, stream.As("sums")).
 			ToStream().To("out")
 	},
+	"orders":      func(b *stream.Builder) { orders(b, false) },
+	"orders-left": func(b *stream.Builder) { orders(b, true) },
 	"fragile": func(b *stream.Builder) {
 		s := b.Stream[string, int64]("in")
 		s.To("raw")
