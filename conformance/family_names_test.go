@@ -1,0 +1,79 @@
+package conformance_test
+
+import (
+	"github.com/millrun/millrun/stream"
+)
+
+// plainStr reads a topic with the default serdes.
+func plainStr(b *stream.Builder, topic string, opts ...stream.Consumed) strStream {
+	return b.Stream(stream.Topic[*string, *string](topic), opts...)
+}
+
+func sameKey(k, _ *string) *string { return k }
+
+func pass(c *processing[*string], r strRecord) error { return c.Forward(r) }
+
+var _ = family("names",
+	t("names-stateless", io(in("in", STR), in("in2", STR), out("out", STR), out("hot", STR)), func(b *stream.Builder) {
+		one := plainStr(b, "in", stream.Named("source-one")).
+			Filter(func(_, v *string) bool { return v != nil }, stream.Named("a-filter")).
+			FilterNot(func(_, v *string) bool { return *v == "" }, stream.Named("a-filter-not")).
+			Map(func(_, v *string) (*string, *string) { return first(v), v }, stream.Named("a-map")).
+			MapValues(func(k, v *string) *string { return new(written(k) + written(v)) }, stream.Named("a-map-values")).
+			FlatMap(func(k, v *string, emit func(k, v *string)) { emit(k, v) }, stream.Named("a-flat-map")).
+			FlatMapValues(func(_, v *string, emit func(*string)) { emit(v) }, stream.Named("a-flat-map-values")).
+			SelectKey(sameKey, stream.Named("a-select-key")).
+			Peek(func(_, _ *string) {}, stream.Named("a-peek"))
+		split := one.Merge(plainStr(b, "in2", stream.Named("source-two")), stream.Named("a-merge")).
+			Repartition(stream.Named("a-repartition")).
+			Split(stream.Named("a-split-"))
+		long := split.Branch(longer(5), stream.Named("long"))
+		split.Branch(func(_, v *string) bool { return length(v) < 0 })
+		short := split.Default(stream.Named("short"))
+		short.To("out", stream.Named("a-sink"))
+		long.ForEach(func(_, _ *string) {}, stream.Named("a-foreach"))
+		long.To("hot", stream.Named("hot-sink"))
+	}),
+	t("names-aggregate", io(in("in", STR), out("o1", I64), out("o2", I64), out("o3", I64), out("o4", I64), out("o5", I64)), func(b *stream.Builder) {
+		s := plainStr(b, "in", stream.Named("the-source"))
+		k := s.SelectKey(byFirst, stream.Named("the-key"))
+		k.GroupByKey().Count(stream.Named("only-named")).ToStream(stream.Named("s1")).To("o1", SN...)
+		k.GroupByKey(stream.Named("only-grouped")).Count().ToStream().To("o2", SN...)
+		k.GroupByKey().Count(stream.As("only-store")).ToStream().To("o3", SN...)
+		k.GroupByKey(stream.Named("g4")).Count(stream.Named("n4"), stream.As("m4")).ToStream().To("o4", SN...)
+		s.GroupBy(func(_, v *string) *string { return v }, stream.Named("g5")).Count(stream.Named("n5")).ToStream().To("o5", SN...)
+	}),
+	t("names-table", io(in("in", STR), out("o1", STR), out("o2", STR), out("o3", I64), out("o4", STR)), func(b *stream.Builder) {
+		table := b.Table(stream.Topic[*string, *string]("in"), stream.Named("table-source"), stream.As("table-store"))
+		table.Filter(longer(1), stream.Named("t-filter")).MapValues(shout, stream.Named("t-map"), stream.As("mapped-store")).
+			ToStream(stream.Named("t-stream")).To("o1")
+		table.FilterNot(longer(1), stream.Named("t-filter-not"), stream.As("filtered-store")).
+			ToStream(stream.Named("t-stream-key")).SelectKey(func(k, _ *string) *string { return new(*k + *k) }).To("o2")
+		table.GroupBy(underFirst, stream.Named("t-grouped")).Count(stream.Named("t-count")).ToStream().To("o3", SN...)
+		table.GroupBy(underFirst).Reduce(lists, func(x, _ *string) *string { return x }, stream.Named("t-reduce"), stream.As("reduced-store")).
+			ToStream().To("o4")
+	}),
+	t("names-joins", io(in("s", STR), in("t", STR), in("u", STR), in("g", STR), out("o1", STR), out("o2", STR), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
+		s := plainStr(b, "s", stream.Named("s-source"))
+		t := b.Table(stream.Topic[*string, *string]("t"), stream.Named("t-source"))
+		u := b.Table(stream.Topic[*string, *string]("u"), stream.Named("u-source"), stream.As("u-store"))
+		g := b.GlobalTable(stream.Topic[*string, *string]("g"), stream.Named("g-source"), stream.As("g-store"))
+		s.SelectKey(byFirst).JoinTable(t, meet, stream.Named("s-t")).To("o1")
+		s.LeftJoinGlobal(g, func(k, _ *string) (*string, bool) { return k, k != nil }, meetOrNot, stream.Named("s-g")).To("o2")
+		t.Join(u, meet, stream.Named("t-u")).ToStream().To("o3")
+		t.LeftJoinForeign(u, initial, meetOrNot, stream.Named("t-fk-u"), stream.As("fk-store")).ToStream().To("o4")
+	}),
+	t("names-processors", io(in("in", STR), in("in2", STR), out("o1", STR), out("o2", I64)), func(b *stream.Builder) {
+		h := counts()
+		str(b, "in").Process(proc(nil, pass), stream.Named("first-step")).
+			Process(counter(h, 40, stream.StreamTime), stream.Named("second-step"), stream.Uses(h)).
+			To("o2", append([]stream.Produced{stream.Named("counts-sink")}, SL...)...)
+		str(b, "in2").Process(proc(nil, pass)).Repartition(stream.Named("again"), stream.Partitions(3)).To("o1", SS...)
+	}),
+)
+
+var _ = family("optimized",
+	t("opt-reuse-source", io(in("left", STR), in("right", STR), out("out", STR)), func(b *stream.Builder) {
+		strTableOf(b, "left", stream.As("l")).LeftJoin(strTableOf(b, "right"), meetOrNot).ToStream().To("out", SS...)
+	}).optimize("reuse.ktable.source.topics"),
+)
