@@ -4,7 +4,7 @@ import "time"
 
 // JoinWindows says how far apart two records of a stream-stream join may be, seen from the left one: the right one's time is
 // at most before earlier and at most after later, both included. Made by Within.
-type JoinWindows struct{ before, after, grace time.Duration }
+type JoinWindows struct{ before, after, grace, idle time.Duration }
 
 // Within is d to either side.
 func Within(d time.Duration) JoinWindows { return JoinWindows{before: d, after: d} }
@@ -27,6 +27,14 @@ func (w JoinWindows) Grace(d time.Duration) JoinWindows {
 	return w
 }
 
+// Idle lets the windows of a left or outer join close when both inputs go quiet: once no record has come for d of the wall
+// clock, stream time goes on with it. Without it a record that found no partner waits for the next one that brings a new
+// time. What is emitted then depends on when records came, and is not repeated alike. Default: 0, never.
+func (w JoinWindows) Idle(d time.Duration) JoinWindows {
+	w.idle = d
+	return w
+}
+
 // retention is how long records must be kept to be found.
 func (w JoinWindows) retention() time.Duration { return w.before + w.after + w.grace }
 
@@ -41,6 +49,7 @@ func (w JoinWindows) check(m maker) {
 	if w.grace < 0 {
 		m.faultf("", "Grace(%s) is negative: 0 is the least", w.grace)
 	}
+	checkIdle(m, w.idle)
 }
 
 // span is a JoinWindows in milliseconds, as one side sees it.
@@ -60,3 +69,10 @@ func (w JoinWindows) right() span {
 
 // around is the time from and to which partners of a record of time t may lie.
 func (s span) around(t int64) (from, to int64) { return max(0, t-s.before), max(0, t+s.after) }
+
+// checkIdle tells of a silence that cannot be waited for.
+func checkIdle(m maker, d time.Duration) {
+	if d < 0 {
+		m.faultf("", "Idle(%s) is negative: 0 waits for the next record", d)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"time"
 
 	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -26,9 +27,10 @@ type alone[K, V, W, R any] struct {
 	within span // as the left side sees it
 	join   func(k K, v V, vok bool, w W, wok bool) R
 
-	time  int64 // the highest of any record of either side
-	first int64 // no record is older; unlooked until that is known
-	look  int64 // wall clock before which nobody looks for results again
+	time  int64       // the highest of any record of either side
+	quiet *task.Quiet // moves time on when the input is quiet; nil: nothing does
+	first int64       // no record is older; unlooked until that is known
+	look  int64       // wall clock before which nobody looks for results again
 
 	headers           serde.Headers // what serdes see and set
 	key, value, list  []byte
@@ -67,9 +69,38 @@ type aloneOpener[K, V, W, R any] struct {
 
 // Open is the store in its task's hands.
 func (o *aloneOpener[K, V, W, R]) Open(b store.Bytes) any {
-	return &alone[K, V, W, R]{
+	s := &alone[K, V, W, R]{
 		b: b, ks: o.ks, vs: o.vs, ws: o.ws, topic: o.topic, within: o.p.within.left(), join: o.p.join, time: -1, first: unlooked,
 	}
+	if o.p.within.idle > 0 {
+		s.quiet = task.NewQuiet(o.p.within.idle)
+	}
+	return s
+}
+
+// raise says that a record has come.
+func (s *alone[K, V, W, R]) raise(at int64, now time.Time) {
+	s.time = max(s.time, at)
+	if s.quiet != nil {
+		s.time = s.quiet.See(at, now)
+	}
+}
+
+// watch releases what is over while the input is quiet.
+func (s *alone[K, V, W, R]) watch(a *task.Assembly, out exit[K, R]) {
+	if s.quiet == nil {
+		return
+	}
+	a.OnInit(out.node, func() error {
+		a.Task.Schedule(out.node.Index, s.quiet.Interval(), task.WallClock, func(now time.Time) error {
+			if at := s.quiet.At(now); at > s.time {
+				s.time = at
+				return s.release(a.Task.Rec(), out)
+			}
+			return nil
+		})
+		return nil
+	})
 }
 
 func aloneOf[K, V, W, R any](a *task.Assembly, name string) *alone[K, V, W, R] {
@@ -269,10 +300,10 @@ type leftLoners[K, V, W, R any] struct {
 	out exit[K, R]
 }
 
-func (l *leftLoners[K, V, W, R]) raise(at int64)            { l.s.time = max(l.s.time, at) }
-func (l *leftLoners[K, V, W, R]) now() int64                { return l.s.time }
-func (l *leftLoners[K, V, W, R]) release(r *task.Rec) error { return l.s.release(r, l.out) }
-func (l *leftLoners[K, V, W, R]) met(k K, at int64) error   { return l.s.drop(k, at, false) }
+func (l *leftLoners[K, V, W, R]) raise(at int64, now time.Time) { l.s.raise(at, now) }
+func (l *leftLoners[K, V, W, R]) now() int64                    { return l.s.time }
+func (l *leftLoners[K, V, W, R]) release(r *task.Rec) error     { return l.s.release(r, l.out) }
+func (l *leftLoners[K, V, W, R]) met(k K, at int64) error       { return l.s.drop(k, at, false) }
 func (l *leftLoners[K, V, W, R]) wait(k K, v V, at int64) error {
 	return addAlone(l.s, k, v, l.s.vs, at, true)
 }
@@ -283,10 +314,10 @@ type rightLoners[K, V, W, R any] struct {
 	out exit[K, R]
 }
 
-func (l *rightLoners[K, V, W, R]) raise(at int64)            { l.s.time = max(l.s.time, at) }
-func (l *rightLoners[K, V, W, R]) now() int64                { return l.s.time }
-func (l *rightLoners[K, V, W, R]) release(r *task.Rec) error { return l.s.release(r, l.out) }
-func (l *rightLoners[K, V, W, R]) met(k K, at int64) error   { return l.s.drop(k, at, true) }
+func (l *rightLoners[K, V, W, R]) raise(at int64, now time.Time) { l.s.raise(at, now) }
+func (l *rightLoners[K, V, W, R]) now() int64                    { return l.s.time }
+func (l *rightLoners[K, V, W, R]) release(r *task.Rec) error     { return l.s.release(r, l.out) }
+func (l *rightLoners[K, V, W, R]) met(k K, at int64) error       { return l.s.drop(k, at, true) }
 func (l *rightLoners[K, V, W, R]) wait(k K, w W, at int64) error {
 	return addAlone(l.s, k, w, l.s.ws, at, false)
 }

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/task"
@@ -73,7 +74,7 @@ type side[K, V, W, R any] struct {
 // loners are the records that have found no partner yet, as one side of the join sees them.
 type loners[K, V any] interface {
 	// raise says that a record of that time has come.
-	raise(at int64)
+	raise(at int64, now time.Time)
 	// now is the highest time of any record.
 	now() int64
 	// release emits those whose window is over.
@@ -93,7 +94,7 @@ func (s *side[K, V, W, R]) begin() any {
 func (s *side[K, V, W, R]) take(r *task.Rec, k K, v V) error {
 	r.At = s.node.Index
 	if s.alone != nil {
-		s.alone.raise(r.Time)
+		s.alone.raise(r.Time, r.Task().Now())
 	}
 	none := r.Tombstone || s.nils && isNil(v)
 	if r.Keyless && s.outer && !none {
@@ -151,7 +152,9 @@ func (p *pairing[K, V, W, R]) leftBody(names *pairingNames) body {
 			join: func(k K, v V, w W, ok bool) R { return p.join(k, v, true, w, ok) },
 		}
 		if p.left || p.right {
-			s.alone = &leftLoners[K, V, W, R]{aloneOf[K, V, W, R](a, names.shared), exit[K, R]{n, guard(s.next), s.span.after}}
+			l := &leftLoners[K, V, W, R]{aloneOf[K, V, W, R](a, names.shared), exit[K, R]{n, guard(s.next), s.span.after}}
+			l.s.watch(a, l.out)
+			s.alone = l
 		}
 		return s.begin()
 	})

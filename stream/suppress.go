@@ -3,6 +3,7 @@ package stream
 import (
 	"fmt"
 	"reflect"
+	"time"
 
 	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -49,9 +50,12 @@ func (s Suppressed) wait(m maker, from *tableFlow, windowed bool) int64 {
 		m.faultf("", "UntilWindowCloses needs a table of windows: suppress the result of a windowed aggregation, or use UntilTimeLimit")
 	case s.final && s.early:
 		m.faultf("", "EmitEarlyWhenFull contradicts UntilWindowCloses, which promises one result per window: leave it out, or use UntilTimeLimit")
+	case s.final && s.idle != 0:
+		m.faultf("", "Idle is said at the windows, so that they and their suppression close at once: Tumbling(…).Idle(%s)", s.idle)
 	case s.limit < 0:
 		m.faultf("", "UntilTimeLimit(%s) is before the first change", s.limit)
 	}
+	checkIdle(m, s.idle)
 	if s.final {
 		return grace
 	}
@@ -229,7 +233,8 @@ type suppressor[K, V any] struct {
 	records int64
 	bytes   int64
 	early   bool
-	time    int64 // the highest that came by
+	time    int64       // the highest that came by
+	quiet   *task.Quiet // moves time on when the input is quiet; nil: nothing does
 }
 
 func suppressBody[K, V any](name string, s Suppressed, wait int64) body {
@@ -241,7 +246,11 @@ func suppressBody[K, V any](name string, s Suppressed, wait int64) body {
 		}
 		if s.final {
 			p.end = endOf[K]()
+			p.quiet = quietOf(a.Task, n)
+		} else if s.idle > 0 {
+			p.quiet = task.NewQuiet(s.idle)
 		}
+		p.watch(a)
 		return p.take
 	})
 }
@@ -249,6 +258,9 @@ func suppressBody[K, V any](name string, s Suppressed, wait int64) body {
 func (p *suppressor[K, V]) take(r *task.Rec, k K, c change[V]) error {
 	r.At = p.node.Index
 	p.time = max(p.time, r.Time)
+	if p.quiet != nil && !p.final { // that of windows is told by the windows
+		p.time = p.quiet.See(r.Time, r.Task().Now())
+	}
 	at := r.Time
 	if p.final {
 		at = p.end(k)
@@ -256,10 +268,8 @@ func (p *suppressor[K, V]) take(r *task.Rec, k K, c change[V]) error {
 	if err := p.b.put(r, k, c, at); err != nil {
 		return faulty(task.Processing, p.node, err)
 	}
-	for h := p.b.First(); h != nil && h.At <= p.time-p.wait; h = p.b.First() {
-		if err := p.emit(r, h); err != nil {
-			return err
-		}
+	if err := p.release(r); err != nil {
+		return err
 	}
 	for p.over() {
 		if !p.early {
@@ -274,6 +284,33 @@ func (p *suppressor[K, V]) take(r *task.Rec, k K, c change[V]) error {
 		}
 	}
 	return nil
+}
+
+// release lets go what has waited long enough.
+func (p *suppressor[K, V]) release(r *task.Rec) error {
+	for h := p.b.First(); h != nil && h.At <= p.time-p.wait; h = p.b.First() {
+		if err := p.emit(r, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// watch releases while the input is quiet.
+func (p *suppressor[K, V]) watch(a *task.Assembly) {
+	if p.quiet == nil {
+		return
+	}
+	a.OnInit(p.node, func() error {
+		a.Task.Schedule(p.node.Index, p.quiet.Interval(), task.WallClock, func(now time.Time) error {
+			if at := p.quiet.At(now); at > p.time {
+				p.time = at
+				return p.release(a.Task.Rec())
+			}
+			return nil
+		})
+		return nil
+	})
 }
 
 func (p *suppressor[K, V]) over() bool {

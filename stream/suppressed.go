@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/task"
 )
 
 // Suppressed says how long Suppress holds changes back, and what happens when its buffer is full: unless EmitEarlyWhenFull
@@ -14,6 +15,7 @@ import (
 type Suppressed struct {
 	final     bool
 	limit     time.Duration
+	idle      time.Duration
 	records   int64 // the most; -1 is no bound
 	bytes     int64
 	early     bool
@@ -47,6 +49,13 @@ func (s Suppressed) EmitEarlyWhenFull() Suppressed {
 	return s
 }
 
+// Idle lets the time limit pass when the input goes quiet: once no change has come for d of the wall clock, stream time goes
+// on with it. Default: 0, never. For windows it is said at the windows, by TimeWindows.Idle and SessionWindows.Idle.
+func (s Suppressed) Idle(d time.Duration) Suppressed {
+	s.idle = d
+	return s
+}
+
 // Logging sets topic configurations of the buffer's changelog, beside those Kafka Streams gives it; nil turns it off: what is
 // held back is then lost when its task moves or its process ends.
 func (s Suppressed) Logging(config map[string]string) Suppressed {
@@ -77,6 +86,18 @@ func graceOf(n *plan.Node) (int64, bool) {
 		most = max(most, g)
 	}
 	return most, len(n.Parents) > 0
+}
+
+// quietOf is the clock of the windowed aggregation whose results a node passes on, if it closes windows when the input is
+// quiet; nil otherwise.
+func quietOf(t *task.Task, n *plan.Node) *task.Quiet {
+	for n.Grace == nil && len(n.Parents) > 0 {
+		n = n.Parents[0]
+	}
+	if n.Idle == 0 {
+		return nil
+	}
+	return t.Quiet(n.Stores[0], n.Idle)
 }
 
 // closing is what a windowed key has: a func(K) int64 that says when its window ends, in milliseconds.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"time"
 
 	"github.com/millrun/millrun/stream/internal/opt"
 )
@@ -59,8 +60,9 @@ type Node struct {
 	Types    string     // what a source reads, for messages
 	Op       string     // the operator that made it
 	Site     Site
-	Grace    *int64 // of a windowed aggregation: how many milliseconds after its end a window is still open; nil of others
-	Body     any    // the typed edge's, opaque here
+	Idle     time.Duration // of a windowed aggregation: the silence of its input after which its windows close by the wall clock; 0: never
+	Grace    *int64        // of a windowed aggregation: how many milliseconds after its end a window is still open; nil of others
+	Body     any           // the typed edge's, opaque here
 
 	gone  bool           // taken out of the plan while it is made
 	whole *regexp.Regexp // Pattern, for whole names
