@@ -34,16 +34,16 @@ const (
 
 // coder writes and reads one kind of thing under one topic's name.
 type coder[T any] struct {
-	serde serde.Serde[T]
-	topic string
-	key   bool
-	space []byte
+	serde   serde.Serde[T]
+	topic   string
+	key     bool
+	space   []byte
+	headers serde.Headers
 }
 
 // bytes are valid until the next call. Headers that the serde sets are lost, as the bytes go into another record's value.
 func (c *coder[T]) bytes(r *task.Rec, v T) ([]byte, error) {
-	h := r.Headers
-	b, err := c.serde.Append(c.space[:0], v, serde.Meta{Topic: c.topic, IsKey: c.key, Headers: &h})
+	b, err := c.serde.Append(c.space[:0], v, c.meta(r))
 	if err != nil {
 		return nil, err
 	}
@@ -52,8 +52,12 @@ func (c *coder[T]) bytes(r *task.Rec, v T) ([]byte, error) {
 }
 
 func (c *coder[T]) read(r *task.Rec, b []byte) (T, error) {
-	h := r.Headers
-	return c.serde.Decode(b, serde.Meta{Topic: c.topic, IsKey: c.key, Headers: &h})
+	return c.serde.Decode(b, c.meta(r))
+}
+
+func (c *coder[T]) meta(r *task.Rec) serde.Meta {
+	c.headers = r.Headers
+	return serde.Meta{Topic: c.topic, IsKey: c.key, Headers: &c.headers}
 }
 
 // answer is what a right row says to a subscription.
