@@ -74,6 +74,7 @@ func joinTables[K, V, V2, R any](left, right *tableFlow, op string, j tableJoin[
 	a.Stores, a.Body = rightStores, joinSideBody(out, seeRight, j, none)
 	b := m.node(plan.Processor, other, right.n)
 	b.Stores, b.Body = leftStores, joinSideBody(out, seeLeft, j.flipped(), none)
+	g.Copartition(m.op, m.site, left.n, right.n)
 	out.n = m.node(plan.Processor, meet, a, b)
 	out.n.Stores = out.stores()
 	out.n.Body = meetBody[K, R](out)

@@ -128,6 +128,9 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		if s.Logged {
 			spec.Changelog = p.Changelog(d.Name)
 		}
+		if !s.Global {
+			spec.Source = s.Source
+		}
 		prog.Stores[d.Name] = spec
 	}
 	if len(found) > 0 {

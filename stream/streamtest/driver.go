@@ -149,7 +149,11 @@ func (d *Driver) make(p int32) *task.Task {
 func (d *Driver) restore(t *task.Task) {
 	p := t.ID().Partition
 	for _, s := range t.Stores() {
-		t.Restore(s.Name, d.logs[place{s.Changelog, p}])
+		log := d.logs[place{s.Restored(), p}]
+		if s.Source != "" {
+			log = log[:d.committed[place{s.Source, p}].Offset] // the rest is processed yet
+		}
+		t.Restore(s.Name, log)
 	}
 	for at := range d.logs {
 		d.reads(t, at.topic)

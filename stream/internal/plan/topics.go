@@ -2,7 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -68,10 +70,52 @@ func (p *Plan) Topics(sub *Sub) []string {
 	return slices.Compact(out)
 }
 
+// TopicsAmong are the topics a sub-topology reads, out of names that are known to be there also those that match a pattern.
+// Sorted.
+func (p *Plan) TopicsAmong(sub *Sub, known iter.Seq[string]) []string {
+	out := p.Topics(sub)
+	if sub.Global || !slices.ContainsFunc(sub.Sources, func(n *Node) bool { return n.Pattern != nil }) {
+		return out
+	}
+	for t := range known {
+		if slices.ContainsFunc(sub.Sources, func(n *Node) bool { return n.Pattern != nil && p.Reads(n, t) }) {
+			out = append(out, t)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Reads says whether a source reads a topic, by its name on the broker. No pattern matches what the application or the broker
+// made for itself.
+func (p *Plan) Reads(n *Node, topic string) bool {
+	if n.Kind != Source || n.Global {
+		return false
+	}
+	if slices.ContainsFunc(n.Topics, func(t string) bool { return p.Topic(t, n.Internal) == topic }) {
+		return true
+	}
+	return n.Matches(topic) && !strings.HasPrefix(topic, "__") && !p.internal(topic) && !p.changelog(topic)
+}
+
+func (p *Plan) changelog(topic string) bool {
+	return slices.ContainsFunc(p.Stores, func(s *Store) bool { return s.Logged && p.Changelog(s.Name) == topic })
+}
+
+// Patterns are those that sources read by; nil if there are none.
+func (p *Plan) Patterns() (out []*regexp.Regexp) {
+	for _, n := range p.Nodes {
+		if n.Pattern != nil {
+			out = append(out, n.Pattern)
+		}
+	}
+	return out
+}
+
 // Tasks is how many tasks a sub-topology has: the most partitions of any of its topics.
 func (p *Plan) Tasks(sub *Sub, partitions map[string]int32) int32 {
 	var n int32
-	for _, t := range p.Topics(sub) {
+	for _, t := range p.TopicsAmong(sub, maps.Keys(partitions)) {
 		n = max(n, partitions[t])
 	}
 	return n
@@ -191,7 +235,7 @@ func (p *Plan) derive(partitions map[string]int32) error {
 			left = p.widen(open, writers, partitions, true)
 		}
 		if len(left) == len(open) {
-			return fmt.Errorf("the partitions of %v depend on each other", left)
+			return fmt.Errorf("how many partitions %v should have is not known: no topic leads there, or only each other", left)
 		}
 		open = left
 	}
@@ -216,11 +260,11 @@ func (p *Plan) widen(open []string, writers map[string][]int, partitions map[str
 func (p *Plan) width(subs []int, partitions map[string]int32) (n int32, all bool) {
 	all = true
 	for _, id := range subs {
-		for _, t := range p.Topics(p.Subs[id]) {
+		for _, t := range p.TopicsAmong(p.Subs[id], maps.Keys(partitions)) {
 			c, ok := partitions[t]
 			all = all && ok
 			n = max(n, c)
 		}
 	}
-	return n, all
+	return n, all && n > 0 // a pattern may match nothing yet
 }

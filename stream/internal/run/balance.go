@@ -1,6 +1,7 @@
 package run
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -48,7 +49,7 @@ func (b *balancer) Balance(c *kgo.ConsumerBalancer, topics map[string]int32) kgo
 	out := c.NewPlan()
 	turn := 0
 	for _, sub := range b.plan.Subs {
-		names := b.plan.Topics(sub)
+		names := b.plan.TopicsAmong(sub, maps.Keys(topics))
 		able := readers(c, names)
 		if len(able) == 0 {
 			continue

@@ -142,8 +142,23 @@ func (e *Engine) run(ctx context.Context) error {
 	}
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
-	errs := make([]error, e.o.Threads)
+	global, err := e.loadGlobals(inner)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	errs := make([]error, e.o.Threads+1)
 	var wg sync.WaitGroup
+	if global != nil {
+		defer global.close()
+		wg.Go(func() {
+			if errs[e.o.Threads] = global.run(inner); errs[e.o.Threads] != nil {
+				stop()
+			}
+		})
+	}
 	for i := range e.o.Threads {
 		wg.Go(func() {
 			// One thread's failure ends them all: the instance stops, and its work moves to others.

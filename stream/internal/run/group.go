@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -39,23 +40,23 @@ func (t *thread) assigned(_ context.Context, _ *kgo.Client, got map[string][]int
 func (t *thread) own(topic string, p int32) error {
 	pl := t.e.o.Program.Plan
 	for _, sub := range pl.Subs {
-		for _, name := range pl.Topics(sub) {
-			if name != topic {
-				continue
-			}
-			id := task.ID{Sub: sub.ID, Partition: p}
-			a, ok := t.tasks[id]
-			if !ok {
-				var err error
-				if a, err = t.make(id); err != nil {
-					return err
-				}
-				t.tasks[id] = a
-			}
-			a.partitions[topic] = true
+		if !slices.ContainsFunc(sub.Sources, func(n *plan.Node) bool { return pl.Reads(n, topic) }) {
+			continue
 		}
+		id := task.ID{Sub: sub.ID, Partition: p}
+		a, ok := t.tasks[id]
+		if !ok {
+			var err error
+			if a, err = t.make(id); err != nil {
+				return err
+			}
+			t.tasks[id] = a
+		}
+		a.task.Open(topic)
+		a.partitions[topic] = true
 	}
-	return nil
+	_, err := t.e.size(t.life, topic) // one that matched a pattern may be new to us
+	return err
 }
 
 // make creates a task, or takes a suspended one up again.
@@ -69,7 +70,7 @@ func (t *thread) make(id task.ID) (*active, error) {
 	made, err := task.New(t.e.o.Program, id, []*plan.Sub{sub}, task.Env{
 		Context: ctx, Log: t.log.With("application", t.e.app, "task", id.String()), Cache: &t.caches,
 		Partitions: func(topic string) int32 {
-			n, _ := t.e.partitions.get(topic)
+			n, _ := t.e.size(ctx, topic) // a sink that chooses its topic may name a new one; 0 if it is not there
 			return n
 		},
 	})
@@ -79,7 +80,7 @@ func (t *thread) make(id task.ID) (*active, error) {
 	}
 	a := &active{id: id, sub: sub, task: made, cancel: cancel, partitions: map[string]bool{}, restoring: map[string]bool{}}
 	for _, s := range made.Stores() {
-		if s.Changelog != "" {
+		if s.Restored() != "" {
 			a.restoring[s.Name] = true
 		}
 	}

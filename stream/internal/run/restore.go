@@ -64,7 +64,11 @@ func (r *restorer) begin(ctx context.Context) error {
 	topics := map[string]bool{}
 	for _, a := range r.t.tasks {
 		for store := range a.restoring {
-			at := part{r.t.e.o.Program.Plan.Changelog(store), a.id.Partition}
+			spec := r.t.e.o.Program.Stores[store]
+			at := part{spec.Restored(), a.id.Partition}
+			if spec.Source != "" && !r.known(at) {
+				continue
+			}
 			if r.jobs[at] == nil {
 				fresh[at] = &job{a: a, store: store, at: at}
 				topics[at.topic] = true
@@ -91,9 +95,28 @@ func (r *restorer) begin(ctx context.Context) error {
 		if err := errors.Join(start.Err, end.Err); err != nil {
 			return fmt.Errorf("%w: changelog %s-%d: %w", ErrTopics, at.topic, at.partition, err)
 		}
-		j.next, j.end = start.Offset, end.Offset
+		j.next, j.end = start.Offset, r.limit(j, start.Offset, end.Offset)
 	}
 	return r.add(fresh)
+}
+
+// known says whether the committed offset of a source's partition is known.
+func (r *restorer) known(at part) bool {
+	_, ok := r.t.fetched[at]
+	return ok
+}
+
+// limit is where restoring ends. A store that is restored from a source topic gets what the task has processed of it: the
+// rest is processed yet.
+func (r *restorer) limit(j *job, start, end int64) int64 {
+	if r.t.e.o.Program.Stores[j.store].Source == "" {
+		return end
+	}
+	o := r.t.fetched[j.at]
+	if o.New || o.Offset < 0 {
+		return start
+	}
+	return min(end, o.Offset)
 }
 
 // add starts reading. An empty changelog is restored as it is.
@@ -154,7 +177,7 @@ func (r *restorer) poll(ctx context.Context) error {
 		}
 		in := make([]task.Input, 0, len(p.Records))
 		for _, rec := range p.Records {
-			if !rec.Attrs.IsControl() {
+			if !rec.Attrs.IsControl() && rec.Offset < j.end { // a source topic may go on behind
 				in = append(in, input(rec))
 			}
 		}

@@ -113,9 +113,13 @@ func (t *thread) run(ctx context.Context) error {
 // options are those of a stream thread's client; research on franz-go says why each is set.
 func (t *thread) options() []kgo.Opt {
 	p := t.e.o.Program.Plan
-	return append(t.e.options(t.name[len(t.e.o.ClientID)+1:]),
+	more := t.e.options(t.name[len(t.e.o.ClientID)+1:])
+	if p.Patterns() != nil {
+		more = append(more, kgo.ConsumeRegex())
+	}
+	return append(more,
 		kgo.ConsumerGroup(t.e.app),
-		kgo.ConsumeTopics(p.SourceTopics()...),
+		kgo.ConsumeTopics(subscription(p)...),
 		kgo.Balancers(&balancer{p}),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
@@ -444,16 +448,14 @@ func (t *thread) policy(topic string) opt.Reset {
 		if n.Kind != plan.Source {
 			continue
 		}
-		for _, name := range n.Topics {
-			if t.e.o.Program.Plan.Topic(name, n.Internal) != topic {
-				continue
-			}
-			switch {
-			case n.Internal:
-				return opt.Reset{Policy: opt.Earliest} // what we sent ourselves is never skipped
-			case n.Reset != nil:
-				return *n.Reset
-			}
+		if !t.e.o.Program.Plan.Reads(n, topic) {
+			continue
+		}
+		switch {
+		case n.Internal:
+			return opt.Reset{Policy: opt.Earliest} // what we sent ourselves is never skipped
+		case n.Reset != nil:
+			return *n.Reset
 		}
 	}
 	return t.e.o.Reset

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -63,7 +64,11 @@ func (s *topicSizes) put(details kadm.TopicDetails) {
 func (e *Engine) prepare(ctx context.Context) error {
 	p := e.o.Program.Plan
 	sources, sinks := p.UserTopics(plan.Source), p.UserTopics(plan.Sink)
-	all := slices.Concat(sources, sinks, dead(e.o.Program.DeadLetter))
+	matched, err := e.matched(ctx)
+	if err != nil {
+		return err
+	}
+	all := slices.Concat(sources, sinks, matched, dead(e.o.Program.DeadLetter))
 	slices.Sort(all)
 	all = slices.Compact(all)
 	for start := time.Now(); ; {
@@ -91,6 +96,40 @@ func dead(topic string) []string {
 		return nil
 	}
 	return []string{topic}
+}
+
+// matched are the topics that there are of those that patterns ask for.
+func (e *Engine) matched(ctx context.Context) ([]string, error) {
+	p := e.o.Program.Plan
+	if p.Patterns() == nil {
+		return nil, nil
+	}
+	all, err := e.describe(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, sub := range p.Subs {
+		out = append(out, p.TopicsAmong(sub, maps.Keys(all))...)
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(t string) bool { _, there := all[t]; return !there }), nil
+}
+
+// subscription is what a thread's client is told to consume: names, or if there are patterns, regular expressions all.
+func subscription(p *plan.Plan) []string {
+	names := p.SourceTopics()
+	patterns := p.Patterns()
+	if patterns == nil {
+		return names
+	}
+	for i, n := range names {
+		names[i] = `\A` + regexp.QuoteMeta(n) + `\z`
+	}
+	for _, p := range patterns {
+		names = append(names, `\A(?:`+p.String()+`)\z`)
+	}
+	return names
 }
 
 // absent names the topics that are not there, or cannot be read.

@@ -60,11 +60,21 @@ type StoreSpec struct {
 	Name      string
 	Kind      store.Kind
 	Changelog string // "" if it keeps none
+	Source    string // the topic it is restored from in place of a changelog, as far as that was processed; "" if there is none
 	Cached    bool   // changes are held back until the task flushes
 	LRU       int    // the most rows; 0 is no limit
 	Opener    store.Opener
 	Shape     *store.Shape // of a windowed store
 	History   int64        // of a versioned store, in milliseconds
+}
+
+// Restored is the topic that makes the store whole again: its changelog, or its table's source. "" if it is lost with its
+// task.
+func (s *StoreSpec) Restored() string {
+	if s.Source != "" {
+		return s.Source
+	}
+	return s.Changelog
 }
 
 // Response is what a handler decides about a failure.
