@@ -180,7 +180,14 @@ func (f *flow) then(op, prefix string, opts []Option, b body) *plan.Node {
 // find is the serde the user named, or the default by type.
 func find[T any](rs *resolver, named any) (serde.Serde[T], error) {
 	if named == nil {
+		if w, ok := any(*new(T)).(interface{ unnamed() error }); ok {
+			return nil, w.unnamed()
+		}
 		return serde.For[T](rs.registry)
+	}
+	named, err := store.Bind(named, rs.registry)
+	if err != nil {
+		return nil, err
 	}
 	s, ok := named.(serde.Serde[T])
 	if !ok {

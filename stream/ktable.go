@@ -4,6 +4,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/task"
 )
 
 // KTable is a changing map from K to V: each record replaces or deletes the value of its key.
@@ -16,11 +17,12 @@ type KTable[K, V any] struct {
 // tableFlow is a table without its types.
 type tableFlow struct {
 	flow
-	decl    *store.Decl            // nil: it keeps no store
-	sendOld bool                   // changes carry the old value; decided before any task is made
-	old     func(force bool) bool  // asks the table to send old values, at the price of a store if force; says whether it will
-	view    func() (any, []string) // asks the table to be read from below; a viewing[K, V] and its stores: see viewOf
-	above   *tableFlow             // whose versions it has, if it keeps no store: see history
+	decl    *store.Decl              // nil: it keeps no store
+	sendOld bool                     // changes carry the old value; decided before any task is made
+	old     func(force bool) bool    // asks the table to send old values, at the price of a store if force; says whether it will
+	shelf   func(*task.Assembly) any // opens its store; nil is by the store's kind
+	view    func() (any, []string)   // asks the table to be read from below; a viewing[K, V] and its stores: see viewOf
+	above   *tableFlow               // whose versions it has, if it keeps no store: see history
 }
 
 // keep gives the table a store.

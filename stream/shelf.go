@@ -55,15 +55,14 @@ func viewOf[K, V any](t *tableFlow) (viewing[K, V], []string) {
 
 // shelfView reads the table's own store.
 func shelfView[K, V any](t *tableFlow) (any, []string) {
-	name := t.decl.Name
 	return viewing[K, V](func(a *task.Assembly) viewer[K, V] {
-		own := shelved[K, V](a, name)
+		own := shelved[K, V](a, t)
 		v := viewer[K, V]{get: own.get}
 		if s, ok := own.(versionedShelf[K, V]); ok {
 			v.asOf = s.asOf
 		}
 		return v
-	}), []string{name}
+	}), []string{t.decl.Name}
 }
 
 // mappedView computes rows from those of the table above: f returns false for a row that is not there.
@@ -94,8 +93,11 @@ func mappedView[K, V, V2 any](from *tableFlow, f func(K, V) (V2, bool)) (any, []
 }
 
 // shelved opens a table's store.
-func shelved[K, V any](a *task.Assembly, name string) shelf[K, V] {
-	s, _ := a.Task.Store(name)
+func shelved[K, V any](a *task.Assembly, t *tableFlow) shelf[K, V] {
+	if t.shelf != nil {
+		return t.shelf(a).(shelf[K, V])
+	}
+	s, _ := a.Task.Store(t.decl.Name)
 	if v, ok := s.Face().(state.VersionedStore[K, V]); ok {
 		return versionedShelf[K, V]{v, v.(dater[K, V])}
 	}
@@ -145,13 +147,14 @@ type rows[K, V any] struct {
 	cached  bool
 	next    step[K, change[V]]
 	sendOld bool
+	bare    bool // what is passed on at once carries no headers
 }
 
 // newRows is the end of a table node in one task.
 func newRows[K, V any](a *task.Assembly, n *plan.Node, t *tableFlow) *rows[K, V] {
 	s := &rows[K, V]{node: n, next: children[K, change[V]](a, n), sendOld: t.sendOld}
 	if t.decl != nil {
-		s.keep(a, shelved[K, V](a, t.decl.Name))
+		s.keep(a, shelved[K, V](a, t))
 	}
 	return s
 }
@@ -199,9 +202,12 @@ func (s *rows[K, V]) put(r *task.Rec, k K, c change[V], at int64) error {
 		return nil
 	}
 	c.stale = where == past
-	was := r.Time
+	was, headers := r.Time, r.Headers
 	r.Time = at
+	if s.bare {
+		r.Headers = nil
+	}
 	err = s.next(r, k, c)
-	r.Time = was
+	r.Time, r.Headers = was, headers
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/task"
@@ -94,6 +95,9 @@ func sinkBody[K, V any](k, v any, to target[K, V], places placing[K, V]) body {
 		rs.note(n, ks, vs)
 		return func(_ *task.Assembly, n *plan.Node) any {
 			w := &writer[K, V]{node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V]()}
+			if s, ok := ks.(interface{ Inner(key []byte) []byte }); ok && !n.Internal {
+				w.inner = s.Inner
+			}
 			return w.write
 		}, nil
 	}
@@ -108,7 +112,8 @@ type writer[K, V any] struct {
 	vs               serde.Serde[V]
 	places           placing[K, V]
 	nilKey, nilValue bool
-	headers          serde.Headers // what the serdes see and set: the record's own are shared with its siblings
+	inner            func(key []byte) []byte // of a windowed key, the part that chooses the partition; nil is all of it
+	headers          serde.Headers           // what the serdes see and set: the record's own are shared with its siblings
 }
 
 func (w *writer[K, V]) write(r *task.Rec, k K, v V) (err error) {
@@ -133,11 +138,32 @@ func (w *writer[K, V]) write(r *task.Rec, k K, v V) (err error) {
 		}
 		value = t.Keep(value)
 	}
-	if w.places.one == nil && w.places.many == nil {
-		w.send(r, task.ByKey, key, value)
-		return nil
+	switch {
+	case w.places.one != nil || w.places.many != nil:
+		return w.place(r, k, v, key, value)
+	case w.inner != nil && key != nil:
+		return w.beside(r, key, value)
 	}
-	return w.place(r, k, v, key, value)
+	w.send(r, task.ByKey, key, value)
+	return nil
+}
+
+// beside sends a windowed key where the key alone would go.
+func (w *writer[K, V]) beside(r *task.Rec, key, value []byte) error {
+	n, err := w.partitions(r)
+	if err == nil {
+		w.send(r, layout.Partition(w.inner(key), int32(n)), key, value)
+	}
+	return err
+}
+
+// partitions is how many partitions the record's topic has.
+func (w *writer[K, V]) partitions(r *task.Rec) (int, error) {
+	n := int(r.Task().Partitions(w.topic))
+	if n <= 0 {
+		return 0, faulty(task.Serialization, w.node, fmt.Errorf("how many partitions topic %q has is not known; does it exist?", w.topic))
+	}
+	return n, nil
 }
 
 // chosen asks for the record's topic.
@@ -152,9 +178,9 @@ func (w *writer[K, V]) chosen(r *task.Rec, k K, v V) (string, error) {
 
 // place sends the record to the partitions that the user's function chooses.
 func (w *writer[K, V]) place(r *task.Rec, k K, v V, key, value []byte) error {
-	n := int(r.Task().Partitions(w.topic))
-	if n <= 0 {
-		return faulty(task.Serialization, w.node, fmt.Errorf("how many partitions topic %q has is not known; does it exist?", w.topic))
+	n, err := w.partitions(r)
+	if err != nil {
+		return err
 	}
 	if w.places.one != nil {
 		p, err := within(w.places.one(w.topic, k, v, n), n)

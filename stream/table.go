@@ -19,18 +19,30 @@ type fold[K, V, A any] struct {
 	first func(V) A // begins with the first value, which is then not added
 	add   func(K, V, A) A
 	empty func(A) bool // such an aggregate is none: DeleteWhen; nil says never
+	any   bool         // add looks at no value, so a record without one counts, too
+}
+
+// folding is a fold in one task.
+type folding[K, V, A any] struct {
+	f       fold[K, V, A]
+	sendOld bool
+	nilTo   bool
+}
+
+func newFolding[K, V, A any](t *tableFlow, f fold[K, V, A]) folding[K, V, A] {
+	return folding[K, V, A]{f: f, sendOld: t.sendOld, nilTo: hasNil[A]()}
 }
 
 // aggregator is an aggregation in one task.
 type aggregator[K, V, A any] struct {
-	rows         *rows[K, A]
-	f            fold[K, V, A]
-	nilIn, nilTo bool
+	folding[K, V, A]
+	rows  *rows[K, A]
+	nilIn bool
 }
 
 func aggregateBody[K, V, A any](t *tableFlow, f fold[K, V, A]) body {
 	return simple(func(a *task.Assembly, n *plan.Node) any {
-		g := &aggregator[K, V, A]{rows: newRows[K, A](a, n, t), f: f, nilIn: hasNil[V](), nilTo: hasNil[A]()}
+		g := &aggregator[K, V, A]{folding: newFolding(t, f), rows: newRows[K, A](a, n, t), nilIn: hasNil[V]()}
 		return g.take
 	})
 }
@@ -49,28 +61,32 @@ func (g *aggregator[K, V, A]) take(r *task.Rec, k K, v V) error {
 	if ok {
 		at = max(at, found.time)
 	}
-	c := change[A]{}
-	c.new = g.fold(k, v, found.value, ok, &c)
+	return g.rows.put(r, k, g.change(k, v, found.value, ok), at)
+}
+
+// change adds a value to the aggregate there is.
+func (g *folding[K, V, A]) change(k K, v V, agg A, ok bool) (c change[A]) {
+	c.new = g.fold(k, v, agg, ok, &c)
 	c.hasNew = !g.gone(c.new)
 	blank(&c)
-	return g.rows.put(r, k, c, at)
+	return c
 }
 
 // gone says whether an aggregate stands for none.
-func (g *aggregator[K, V, A]) gone(agg A) bool {
+func (g *folding[K, V, A]) gone(agg A) bool {
 	return g.nilTo && isNil(agg) || g.f.empty != nil && g.f.empty(agg)
 }
 
 // fold computes the new aggregate and notes the old one. Where there was none, the initializer's result stands for it, also
 // as the old value: so does Java, and the bytes of a later groupBy depend on it.
-func (g *aggregator[K, V, A]) fold(k K, v V, agg A, ok bool, c *change[A]) A {
+func (g *folding[K, V, A]) fold(k K, v V, agg A, ok bool, c *change[A]) A {
 	if !ok && g.f.init == nil {
 		return g.f.first(v)
 	}
 	if !ok {
 		agg = g.f.init()
 	}
-	if g.rows.sendOld && !(g.nilTo && isNil(agg)) {
+	if g.sendOld && !(g.nilTo && isNil(agg)) {
 		c.old, c.hasOld = agg, true
 	}
 	return g.f.add(k, v, agg)

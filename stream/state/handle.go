@@ -66,6 +66,10 @@ func pick[T any](named any, r *serde.Registry) (serde.Serde[T], error) {
 	if named == nil {
 		return serde.For[T](r)
 	}
+	named, err := store.Bind(named, r)
+	if err != nil {
+		return nil, err
+	}
 	s, ok := named.(serde.Serde[T])
 	if !ok {
 		return nil, fmt.Errorf("%T is no Serde of %s", named, reflect.TypeFor[T]())

@@ -99,6 +99,20 @@ func (k Kind) Windowed() bool { return k == Window || k == Session || k == JoinW
 // HasTime says whether a value stands behind 8 bytes of its time.
 func (k Kind) HasTime() bool { return k == Timestamped || k == Window }
 
+// Binder is a serde that has to look into the application's registry before it is used.
+type Binder interface {
+	// Bind is the serde to use.
+	Bind(r *serde.Registry) (any, error)
+}
+
+// Bind is the serde named, looked up where it needs to be.
+func Bind(named any, r *serde.Registry) (any, error) {
+	if b, ok := named.(Binder); ok {
+		return b.Bind(r)
+	}
+	return named, nil
+}
+
 // Opener makes the typed faces of a store. Made when the topology is built, used by every task.
 type Opener interface {
 	// Open is what a processor works with: one task, one goroutine.

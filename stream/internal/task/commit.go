@@ -55,7 +55,7 @@ func (t *Task) Offsets() []Offset {
 	var out []Offset
 	for _, q := range t.queues {
 		if at, epoch := q.position(); at != unknown {
-			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: at, Epoch: epoch, Metadata: layout.Metadata(q.time, nil)})
+			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: at, Epoch: epoch, Metadata: layout.Metadata(q.time, t.markers)})
 		}
 	}
 	return out

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/store"
 )
@@ -29,6 +28,7 @@ type Task struct {
 	time    int64 // stream time: the highest time of any record processed
 	filled  byTime
 
+	markers   map[string]int64 // how far operators have come, by their stores' names
 	schedules [2][]*schedule
 	quiets    map[string]*Quiet
 	touched   bool // something happened that offsets do not show
@@ -150,8 +150,7 @@ func (t *Task) Init(now time.Time, committed []Offset) error {
 			if q.next == unknown {
 				q.next, q.epoch = c.Offset, c.Epoch
 			}
-			at, _ := layout.ReadMetadata(c.Metadata)
-			q.time = max(q.time, at)
+			q.time = max(q.time, t.recall(c.Metadata))
 			t.time = max(t.time, q.time)
 		}
 	}
