@@ -20,6 +20,11 @@ func sessionCounts(gap, grace int64) func(*stream.Builder) {
 	}
 }
 
+// Count as Java has it: its result is null where a session is no more, which SelectKey is to see.
+func none() *int64                          { return new(int64(0)) }
+func counted(_, _ *string, n *int64) *int64 { return new(*n + 1) }
+func added(_ *string, a, b *int64) *int64   { return new(*a + *b) }
+
 // paired is pair as a merger.
 func paired(_, x, y *string) *string { return pair(x, y) }
 
@@ -28,7 +33,7 @@ var _ = family("window-session",
 	t("session-count-no-grace", strToSession(I64), sessionCounts(30, 0)),
 	t("session-count-plain", strToNum, func(b *stream.Builder) {
 		stream.Session(ms(30)).Grace(ms(50)).Over(str(b, "in").GroupBy(func(_, v *string) *string { return first(v) }, GS...)).
-			Count().ToStream().SelectKey(flat[int64]).To("out", SN...)
+			Aggregate(none, counted, added).ToStream().SelectKey(flat[*int64]).To("out", SL...)
 	}),
 	t("session-reduce", strToSession(STR), func(b *stream.Builder) {
 		inSessions(b, 30, 50).Reduce(listed, kv("lists", S)...).ToStream().To("out", sess(S)...)
