@@ -61,6 +61,7 @@ type joinWindow[K, V any] struct {
 	b     store.Bytes
 	bytes []byte
 	seq   int32 // the last number given; -1 before the first
+	scan  store.Scan
 }
 
 // next makes s.local the key of the next record. Numbers go on behind the highest that was restored, so that nothing is
@@ -109,16 +110,15 @@ func (s *joinWindow[K, V]) Skip(k K, at int64, headers serde.Headers) error {
 }
 
 // Each visits the records of a key in a span of time, both ends included, in the order of their times and then of their
-// coming. Visit may use the store.
+// coming. Visit may use the store, but for Each.
 func (s *joinWindow[K, V]) Each(k K, from, to int64, visit func(v V, at int64) error) error {
 	key, err := s.keyBytes(k)
 	if err != nil {
 		return err
 	}
-	var scan store.Scan
-	scan.Begin(s.r, s.shape, key, key, true, from, to, false)
+	s.scan.Begin(s.r, s.shape, key, key, true, from, to, false)
 	for {
-		local, value, ok, err := scan.Next()
+		local, value, ok, err := s.scan.Next()
 		if !ok || err != nil {
 			return err
 		}
