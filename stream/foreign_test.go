@@ -302,3 +302,33 @@ func TestTheStoreOfSubscriptionsSurvivesACrash(t *testing.T) {
 	d.Input(stream.Topic[string, string]("customers")).PipeAt(time.UnixMilli(5), "ann", "Oslo")
 	d.Output[string, string]("out").Want(stream.Record[string, string]{Key: "o1", Value: "ann:5 to Oslo"})
 }
+
+// A result without a name keeps a store as soon as somebody has to read it, under the name that Kafka Streams gives it.
+func TestAResultIsKeptWhereItIsNeeded(t *testing.T) {
+	t.Parallel()
+	b := stream.NewBuilder()
+	o, c := b.Table[string, string]("orders"), b.Table[string, string]("customers")
+	joined := func() stream.KTable[string, string] {
+		return o.JoinForeign(c, customer, func(_, order, city string) string { return shipped(order, city) })
+	}
+	if name := joined().StoreName(); name != "" {
+		t.Errorf("nobody needs it, and it is %s", name)
+	}
+	grouped, read := joined(), joined()
+	grouped.GroupBy(func(_, v string) (string, string) { return v, v }).Count().ToStream().To("counts")
+	read.Join(o, func(_, v, order string) string { return order + ", " + v }).ToStream().To("out")
+	for name, got := range map[string]string{
+		"KTABLE-FK-JOIN-OUTPUT-STATE-STORE-0000000033": grouped.StoreName(), "KTABLE-FK-JOIN-OUTPUT-STATE-STORE-0000000047": read.StoreName(),
+	} {
+		if got != name {
+			t.Errorf("got %q, want %q", got, name)
+		}
+	}
+	d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{CacheBytes: -1}))
+	d.Input[string, string]("customers").Pipe("ann", "Rome")
+	d.Input[string, string]("orders").Pipe("o1", "ann:5")
+	d.Output[string, string]("out").Want(stream.Record[string, string]{Key: "o1", Value: "ann:5, ann:5 to Rome"})
+	d.Output[string, int64]("counts").Want(stream.Record[string, int64]{Key: "ann:5 to Rome", Value: 1})
+	d.Input[string, string]("orders").Delete("o1")
+	d.Output[string, int64]("counts").Want(stream.Record[string, int64]{Key: "ann:5 to Rome", Value: 0})
+}
