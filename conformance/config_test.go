@@ -56,6 +56,11 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 			return errUnknown
 		}
 		c.Stores = state.Memory()
+	case storeFormat:
+		if value != withHeaders {
+			return errUnknown
+		}
+		c.StoreFormat = state.WithHeaders
 	case emitIntervals[0], emitIntervals[1]: // see driven
 	case "errors.dead.letter.queue.topic.name":
 		c.DeadLetterTopic = value

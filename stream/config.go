@@ -57,6 +57,8 @@ type Config struct {
 	RequireNames bool
 	// Serdes are asked before the defaults by type. Default: none.
 	Serdes *serde.Registry
+	// StoreFormat is what the DSL's stores keep beside a value. Default: state.Plain.
+	StoreFormat state.Format
 	// Stores is what stores are kept in that do not say so themselves. Default: nil, the semantics of Kafka Streams' persistent
 	// stores; state.Memory() gives them those of its stores in memory.
 	Stores state.Engine

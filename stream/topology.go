@@ -117,6 +117,9 @@ func assemble(b *build, c Config) (*task.Program, error) {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
 		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, Shape: d.Shape(c.Stores == state.Memory(), b.closing[d.Name]), History: d.History.Milliseconds()}
+		if spec.Headers = c.StoreFormat == state.WithHeaders && (s.Cached || d.Kind == store.JoinWindow) || d.Kind == store.Headed; spec.Headers && spec.Shape != nil {
+			spec.Shape.Headers = true
+		}
 		if o, ok := opener.(store.Shaped); ok {
 			o.SetShape(spec.Shape)
 		}

@@ -42,12 +42,12 @@ func (s *kept[K, V]) FetchAll(from, to time.Time) *Rows[Slot[K], V] {
 }
 
 // Get finds the record of k at a time that came first. The store does not keep a time beside the one it is ordered by: as
-// with Kafka Streams that stands for it in memory, and otherwise it is unknown, the millisecond before 1970.
+// with Kafka Streams that stands for it in memory and with headers, and otherwise it is unknown, the millisecond before 1970.
 func (s *kept[K, V]) Get(k K, at time.Time) (v Timestamped[V], ok bool, err error) {
 	rows := s.span(&k, &k, true, at, at, false)
 	for _, first := range rows.All() {
 		v = Timestamped[V]{first, time.UnixMilli(-1).UTC()}
-		if s.shape.Memory {
+		if s.shape.Memory || s.shape.Headers {
 			v.Time = at
 		}
 		return v, true, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 
+	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/serde"
 )
@@ -75,7 +76,8 @@ type reader[K, V any] struct {
 	ks     serde.Serde[K]
 	vs     serde.Serde[V]
 	topic  string
-	skip   int // bytes before the value
+	skip   int  // bytes before the value
+	headed bool // headers, too, are before it
 	shared bool
 
 	key     []byte
@@ -104,6 +106,15 @@ func (r *reader[K, V]) keyBytes(k K) ([]byte, error) {
 }
 
 func (r *reader[K, V]) value(local []byte) (v V, err error) {
+	if r.headed {
+		plain, _, hs, err := layout.ReadHeadersValue[serde.Header](local)
+		if err != nil {
+			return v, err
+		}
+		m := r.meta(false)
+		*m.Headers = hs
+		return r.vs.Decode(plain, m)
+	}
 	if len(local) < r.skip {
 		return v, serde.ErrSize
 	}

@@ -90,6 +90,7 @@ const (
 	Window                  // Timestamped, by key and window start
 	Session                 // raw values by key and session
 	JoinWindow              // raw values by key and time, duplicates kept; only within the library
+	Headed                  // Timestamped with headers; the changelog has them, too
 	Versioned               // what a key held and when; the changelog has the values, at the times they hold from
 )
 

@@ -30,6 +30,7 @@ type Shape struct {
 	Kind      Kind  // Window, JoinWindow or Session
 	Retention int64 // rows are hidden once their time is this far behind the newest
 	Size      int64 // of a window; a session says its own
+	Headers   bool  // records of a join are kept with their headers and times
 	Memory    bool  // the semantics of Kafka Streams' stores in memory: several keys are read by time, then key
 	ByTime    bool  // a second order, by time, for results that leave when windows close
 }

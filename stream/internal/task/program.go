@@ -62,6 +62,7 @@ type StoreSpec struct {
 	Changelog string // "" if it keeps none
 	Source    string // the topic it is restored from in place of a changelog, as far as that was processed; "" if there is none
 	Cached    bool   // changes are held back until the task flushes
+	Headers   bool   // a deletion in the changelog carries the headers of the record that makes it
 	LRU       int    // the most rows; 0 is no limit
 	Opener    store.Opener
 	Shape     *store.Shape // of a windowed store

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/serde"
 )
@@ -181,6 +182,9 @@ func (s *Store) Log(w store.Write) {
 	o := t.Send()
 	o.Topic, o.Partition, o.Time = s.spec.Changelog, t.id.Partition, w.Time
 	o.Headers = w.Headers
+	if s.spec.Headers && w.Plain == nil && w.Headers == nil {
+		o.Headers = t.rec.Headers
+	}
 	o.Node, o.Source, o.Changelog = s.spec.Name, t.rec.Source, true
 	o.Key = t.Keep(append(t.Space(), w.Key...))
 	if w.Plain != nil {
@@ -196,6 +200,9 @@ func (s *Store) restore(in *Input) {
 	local := in.Value
 	if local != nil && s.spec.Kind.HasTime() {
 		local = append(binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(in.Value)), uint64(in.Time)), in.Value...)
+	}
+	if local != nil && s.spec.Kind == store.Headed {
+		local = layout.AppendHeadersValue(nil, in.Value, in.Time, in.Headers)
 	}
 	switch {
 	case s.spec.Kind == store.Kept:
