@@ -41,6 +41,7 @@ func joinTable[K, V, V2, R any](f *flow, t *tableFlow, op, prefix string, l tabl
 	mismatch[V](m, "ValueSerde", set.ValueSerde)
 	mismatch[V2](m, "OtherSerde", set.OtherSerde)
 	from := rerouteForJoin[K, V](m, f, set.Name, set.KeySerde, set.ValueSerde)
+	m.b.graph.Copartition(op, m.site, from.n, t.n)
 	name := f.b.graph.Named(set.Name, prefix)
 	if set.HasGrace {
 		m.faultf(name, "GracePeriod needs a versioned table: keep it Into a state.Versioned")

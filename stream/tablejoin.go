@@ -51,6 +51,7 @@ func joinTables[K, V, V2, R any](left, right *tableFlow, op string, j tableJoin[
 		return KTable[K, R]{t: left}
 	}
 	g := m.b.graph
+	g.Copartition(op, m.site, left.n, right.n)
 	if set.StoreName == "" && set.Kept {
 		set.StoreName = g.StoreName("KTABLE-MERGE-")
 	}
