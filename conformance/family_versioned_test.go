@@ -113,6 +113,9 @@ var _ = family("versioned",
 		left := versionedTable(b, "left", "l")
 		left.JoinForeign(versionedTable(b, "right", "r"), initial, both, joined("joined", S)...).ToStream().To("out", SS...)
 	}),
+	t("versioned-to-table", strToStr, func(b *stream.Builder) {
+		str(b, "in").ToTable(versioned("v")).ToStream().To("out", SS...)
+	}),
 	t("versioned-processor", strToStr, versionedProcessor),
 	t("versioned-long", strToStr, func(b *stream.Builder) {
 		strTableOf(b, "in", stream.Into(remembering("v", 600_000))).ToStream().To("out", SS...)

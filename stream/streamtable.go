@@ -43,24 +43,22 @@ func joinTable[K, V, V2, R any](f *flow, t *tableFlow, op, prefix string, l tabl
 	from := rerouteForJoin[K, V](m, f, set.Name, set.KeySerde, set.ValueSerde)
 	m.b.graph.Copartition(op, m.site, from.n, t.n)
 	name := f.b.graph.Named(set.Name, prefix)
-	if set.HasGrace {
-		m.faultf(name, "GracePeriod needs a versioned table: keep it Into a state.Versioned")
-	}
 	see, stores := viewOf[K, V2](t)
 	m.b.graph.Copartition(op, m.site, from.n, t.n)
 	n := m.node(plan.Processor, name, from.n)
 	n.Stores, n.Relaxed = stores, l.left
 	n.Body = tableLookupBody(see, l)
+	if set.HasGrace {
+		set.KeySerde, set.ValueSerde = ks, first(set.ValueSerde, f.vs)
+		withGrace(m, n, t, &set, see, l)
+	}
 	return KStream[K, R]{s: &flow{b: f.b, n: n, ks: ks}}
 }
 
 // tableLookupBody joins records with the rows of a table.
 func tableLookupBody[K, V, V2, R any](open viewing[K, V2], l tableLookup[K, V, V2, R]) body {
 	return simple(func(a *task.Assembly, n *plan.Node) any {
-		j := &tableLooker[K, V, V2, R]{
-			node: n, next: children[K, R](a, n), table: open(a), l: l, nilKey: hasNil[K](), nilValue: hasNil[V](),
-		}
-		return j.take
+		return newTableLooker(a, n, open, l).take
 	})
 }
 
@@ -73,18 +71,38 @@ type tableLooker[K, V, V2, R any] struct {
 	nilKey, nilValue bool
 }
 
+func newTableLooker[K, V, V2, R any](a *task.Assembly, n *plan.Node, open viewing[K, V2], l tableLookup[K, V, V2, R]) *tableLooker[K, V, V2, R] {
+	return &tableLooker[K, V, V2, R]{
+		node: n, next: children[K, R](a, n), table: open(a), l: l, nilKey: hasNil[K](), nilValue: hasNil[V](),
+	}
+}
+
 func (j *tableLooker[K, V, V2, R]) take(r *task.Rec, k K, v V) error {
 	r.At = j.node.Index
-	keyless := r.Keyless || j.nilKey && isNil(k)
-	if r.Tombstone || j.nilValue && isNil(v) || keyless && !j.l.left {
+	if j.useless(r, k, v) {
 		r.Drop("null")
 		return nil
 	}
+	return j.lookUp(r, k, v)
+}
+
+func (j *tableLooker[K, V, V2, R]) keyless(r *task.Rec, k K) bool {
+	return r.Keyless || j.nilKey && isNil(k)
+}
+
+// useless says whether a record can give no result, whatever the table holds.
+func (j *tableLooker[K, V, V2, R]) useless(r *task.Rec, k K, v V) bool {
+	return r.Tombstone || j.nilValue && isNil(v) || !j.l.left && j.keyless(r, k)
+}
+
+// lookUp joins a record with the row of its key.
+func (j *tableLooker[K, V, V2, R]) lookUp(r *task.Rec, k K, v V) error {
+	r.At = j.node.Index
 	var o row[V2]
 	var ok bool
 	var err error
 	switch {
-	case keyless:
+	case j.keyless(r, k):
 	case j.table.asOf != nil:
 		o, ok, err = j.table.asOf(k, r.Time)
 	default:

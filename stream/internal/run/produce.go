@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -61,7 +62,9 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 			partition = p.place(o.Key, n)
 		}
 		r.Topic, r.Partition, r.Key, r.Value = o.Topic, partition, o.Key, o.Value
-		r.Timestamp = millis(o.Time)
+		if o.Time != store.NoTime { // otherwise the client sets it
+			r.Timestamp = millis(o.Time)
+		}
 		for _, h := range o.Headers {
 			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
