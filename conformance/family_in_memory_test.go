@@ -6,6 +6,8 @@ var _ = family("in-memory-default",
 	t("mem-count", strToNum, func(b *stream.Builder) {
 		str(b, "in").GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
 	}).memory(),
+	leftOf("mem-ss-left", within(20, 30)).memory(),
+	outerOf("mem-ss-outer", within(20, 30)).memory(),
 	t("mem-foreign-key", twoMeet, func(b *stream.Builder) {
 		strTableOf(b, "left").JoinForeign(strTableOf(b, "right"), initial, meet, joined("joined", S)...).ToStream().To("out", SS...)
 	}).memory(),

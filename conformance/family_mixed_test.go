@@ -45,6 +45,10 @@ var _ = family("mixed",
 		s := str(b, "in2").SelectKey(func(_, v *string) *string { return v })
 		s.JoinTable(counts, func(_, v *string, n int64) *string { return new(written(v) + "=" + written(n)) }, with(S, N)...).To("out", SS...)
 	}),
+	t("stream-join-then-count", io(in("left", STR), in("right", STR), out("out", I64)), func(b *stream.Builder) {
+		str(b, "left").Join(str(b, "right"), within(20, 20), joinInner, streamJoin()...).
+			GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
 	t("clicks", io(in("clicks", I64), in("regions", STR), out("out", I64)), func(b *stream.Builder) {
 		clicks := num(b, "clicks")
 		clicks.LeftJoinTable(strTableOf(b, "regions"), func(_ *string, n *int64, region *string, _ bool) *string {

@@ -53,6 +53,13 @@ var _ = family("names",
 		table.GroupBy(underFirst).Reduce(lists, func(x, _ *string) *string { return x }, stream.Named("t-reduce"), stream.As("reduced-store")).
 			ToStream().To("o4")
 	}),
+	t("names-stream-joins", io(in("left", STR), in("right", STR), out("o1", STR), out("o2", STR), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
+		l, r, w := str(b, "left"), str(b, "right"), within(10, 10)
+		l.LeftJoin(r, w, joinLeft, streamJoin()...).To("o1", SS...)
+		l.LeftJoin(r, w, joinLeft, streamJoin(stream.Named("named"))...).To("o2", SS...)
+		l.OuterJoin(r, w, joinOuter, streamJoin(stream.As("stored"))...).To("o3", SS...)
+		l.SelectKey(sameKey).OuterJoin(r, w, joinOuter, streamJoin(stream.Named("both"), stream.As("both-store"))...).To("o4", SS...)
+	}),
 	t("names-joins", io(in("s", STR), in("t", STR), in("u", STR), in("g", STR), out("o1", STR), out("o2", STR), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
 		s := plainStr(b, "s", stream.Named("s-source"))
 		t := b.Table(stream.Topic[*string, *string]("t"), stream.Named("t-source"))
@@ -73,6 +80,19 @@ var _ = family("names",
 )
 
 var _ = family("optimized",
+	t("opt-merge-repartition-join", io(in("in", STR), in("other", STR), out("joined", STR), out("counts", I64)), func(b *stream.Builder) {
+		s := str(b, "in").Map(func(k, v *string) (*string, *string) { return first(v), new(written(k) + written(v)) })
+		s.GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("counts", SN...)
+		s.Join(str(b, "other"), within(20, 20), joinInner, streamJoin()...).To("joined", SS...)
+	}).optimize("all"),
+	t("opt-kitchen-sink", io(in("in", STR), in("table", STR), out("o1", STR), out("o2", I64), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
+		s := str(b, "in")
+		s.JoinTable(strTableOf(b, "table"), meet, with(S, S)...).To("o1", SS...)
+		k := s.SelectKey(byFirst)
+		k.GroupByKey(GS...).Count().ToStream().To("o2", SN...)
+		k.MapValues(shout).GroupByKey(GS...).Reduce(lists).ToStream().To("o3", SS...)
+		s.Join(s, within(10, 0), joinInner, streamJoin()...).To("o4", SS...)
+	}).optimize("all"),
 	t("opt-reuse-source", io(in("left", STR), in("right", STR), out("out", STR)), func(b *stream.Builder) {
 		strTableOf(b, "left", stream.As("l")).LeftJoin(strTableOf(b, "right"), meetOrNot).ToStream().To("out", SS...)
 	}).optimize("reuse.ktable.source.topics"),
