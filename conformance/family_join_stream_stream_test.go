@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/state"
 )
 
 // within is JoinWindows.ofTimeDifferenceAndGrace.
@@ -54,6 +55,13 @@ func one(k, _ *string) *string {
 	return new(*k + "1")
 }
 
+// given are stores in memory for both sides.
+func given(retention int64) []stream.StreamJoined {
+	this := state.Window[*string, *string]("this-store", ms(40), ms(retention), state.InMemory())
+	other := state.Window[*string, *string]("other-store", ms(40), ms(retention), state.InMemory())
+	return []stream.StreamJoined{stream.Into(this), stream.Into(other)}
+}
+
 var _ = family("join-stream-stream",
 	inner("ss-inner", within(20, 0)),
 	inner("ss-inner-grace", within(20, 50)),
@@ -65,6 +73,7 @@ var _ = family("join-stream-stream",
 	inner("ss-inner-zero", within(0, 30)),
 	inner("ss-inner-named", within(20, 50), stream.Named("meet"), stream.As("meet-store")),
 	inner("ss-inner-name-only", within(20, 50), stream.Named("meet")),
+	inner("ss-inner-in-memory", within(20, 50), given(90)...),
 	t("ss-inner-repartition", twoStreams, func(b *stream.Builder) {
 		str(b, "left").SelectKey(one).Join(str(b, "right").SelectKey(one), within(20, 50), joinInner, streamJoin()...).To("out", SS...)
 	}),
@@ -102,6 +111,7 @@ var _ = family("join-stream-stream",
 		}, streamJoin()...).To("out", SS...)
 	}),
 	leftOf("ss-left-named", within(20, 30), stream.Named("meet"), stream.As("meet-store")),
+	leftOf("ss-left-in-memory", within(20, 30), given(70)...),
 	t("ss-left-repartition", twoStreams, func(b *stream.Builder) {
 		left := str(b, "left").SelectKey(func(k, v *string) *string {
 			if v == nil {
@@ -130,5 +140,29 @@ var _ = family("join-stream-stream",
 		left := str(b, "left")
 		right := str(b, "right").Map(func(k, v *string) (*string, *string) { return k, upper(v) })
 		left.OuterJoin(right, within(20, 30), joinOuter, streamJoin(stream.Named("meet"))...).To("out", SS...)
+	}),
+)
+
+var _ = family("in-memory-default",
+	leftOf("mem-ss-left", within(20, 30)).memory(),
+	outerOf("mem-ss-outer", within(20, 30)).memory(),
+)
+
+var _ = family("mixed",
+	t("stream-join-then-count", io(in("left", STR), in("right", STR), out("out", I64)), func(b *stream.Builder) {
+		str(b, "left").Join(str(b, "right"), within(20, 20), joinInner, streamJoin()...).
+			GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
+)
+
+var _ = family("names",
+	t("names-stream-joins", io(in("left", STR), in("right", STR), out("o1", STR), out("o2", STR), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
+		l, r := str(b, "left"), str(b, "right")
+		w := within(10, 10)
+		l.LeftJoin(r, w, joinLeft, streamJoin()...).To("o1", SS...)
+		l.LeftJoin(r, w, joinLeft, streamJoin(stream.Named("named"))...).To("o2", SS...)
+		l.OuterJoin(r, w, joinOuter, streamJoin(stream.As("stored"))...).To("o3", SS...)
+		l.SelectKey(func(k, _ *string) *string { return k }).
+			OuterJoin(r, w, joinOuter, streamJoin(stream.Named("both"), stream.As("both-store"))...).To("o4", SS...)
 	}),
 )

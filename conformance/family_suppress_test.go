@@ -49,4 +49,7 @@ var _ = family("suppress",
 	t("suppress-max-bytes", io(in("in", STR), out("out", STR)), func(b *stream.Builder) {
 		strTableOf(b, "in", stream.As("table")).Suppress(held(80).MaxBytes(200).EmitEarlyWhenFull(), stream.Named("small")).ToStream().To("out", SS...)
 	}),
+	t("suppress-then-group", strToNum, func(b *stream.Builder) {
+		strTableOf(b, "in").Suppress(held(30)).GroupBy(underFirst, GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
+	}),
 )

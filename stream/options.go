@@ -159,9 +159,13 @@ func As(name string) StoreOption {
 	return option(func(s *opt.Settings) { s.StoreName, s.Kept = name, true })
 }
 
-// Into uses a declared store, with its serdes and settings.
+// Into uses a declared store, with its serdes and settings. A join of streams takes it twice, for the left side's records and
+// for the right's: window stores whose size is the join's windows together, and whose retention is that and the grace.
 func Into(h state.Any) StoreOption {
-	return option(func(s *opt.Settings) { s.Store, s.StoreName, s.Kept = h, h.Name(), true })
+	return option(func(s *opt.Settings) {
+		s.Store, s.StoreName, s.Kept = h, h.Name(), true
+		s.Stores = append(s.Stores, h)
+	})
 }
 
 // DeleteWhen deletes a result that satisfies empty: what returning nil does where V has a nil.

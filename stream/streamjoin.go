@@ -1,6 +1,8 @@
 package stream
 
 import (
+	"maps"
+	"reflect"
 	"strings"
 	"time"
 
@@ -49,7 +51,7 @@ type pairingNames struct {
 
 // names takes the names, in Java's order. Stores are called after the numbers of the join's nodes, also where the nodes
 // themselves are named, unless they have a name of their own.
-func (p *pairing[K, V, W, R]) names(g *plan.Graph, own, base string) pairingNames {
+func (p *pairing[K, V, W, R]) names(g *plan.Graph, own string, set *opt.Settings) pairingNames {
 	thisPrefix, otherPrefix, thisEnd, otherEnd, sharedEnd := "KSTREAM-JOINTHIS-", "KSTREAM-JOINOTHER-", "-this-join", "-other-join", "-left-shared-join"
 	if p.right {
 		thisPrefix, thisEnd, sharedEnd = "KSTREAM-OUTERTHIS-", "-outer-this-join", "-outer-shared-join"
@@ -60,8 +62,12 @@ func (p *pairing[K, V, W, R]) names(g *plan.Graph, own, base string) pairingName
 	n := pairingNames{keepThis: g.Name("KSTREAM-WINDOWED-"), keepOther: g.Name("KSTREAM-WINDOWED-"), this: g.Name(thisPrefix), other: g.Name(otherPrefix), merge: g.Name("KSTREAM-MERGE-")}
 	n.storeThis, n.storeOther = n.this+"-store", n.other+"-store"
 	n.shared = "KSTREAM-OUTERSHARED-" + strings.TrimPrefix(n.this, thisPrefix) + "-store"
-	if base != "" {
+	if base := set.StoreName; base != "" && len(set.Stores) == 0 {
 		n.storeThis, n.storeOther, n.shared = base+thisEnd+"-store", base+otherEnd+"-store", base+sharedEnd+"-store"
+	}
+	if len(set.Stores) == bothSides {
+		n.storeThis, n.storeOther = set.Stores[0].(state.Any).Name(), set.Stores[1].(state.Any).Name()
+		n.shared = n.storeThis + sharedEnd + "-store"
 	}
 	if own != "" {
 		n.keepThis, n.keepOther, n.merge = own+"-this-windowed", own+"-other-windowed", own+"-merge"
@@ -89,7 +95,7 @@ func joinStreams[K, V, W, R any](s KStream[K, V], other KStream[K, W], p pairing
 	}
 	left := rerouteForJoin[K, V](m, s.s, ends[0], set.KeySerde, set.ValueSerde)
 	right := rerouteForJoin[K, W](m, other.s, ends[1], set.KeySerde, set.OtherSerde)
-	names := p.names(g, set.Name, set.StoreName)
+	names := p.names(g, set.Name, &set)
 	keep := p.stores(m, &set, &names, left, right)
 
 	keepThis := m.node(plan.Processor, names.keepThis, left.n)
@@ -116,14 +122,11 @@ func (p *pairing[K, V, W, R]) stores(m maker, set *opt.Settings, names *pairingN
 	mismatch[K](m, "KeySerde", ks)
 	mismatch[V](m, "ValueSerde", vs)
 	mismatch[W](m, "OtherSerde", ws)
-	retention := p.within.retention()
-	if set.Retention != 0 && set.Retention < retention {
-		m.faultf("", "Retention(%s) is less than the %s for which a partner may come", set.Retention, retention)
+	if n := len(set.Stores); n != 0 && n != bothSides {
+		m.faultf("", "Into is given %d times: name the store of the left side, then that of the right one", n)
 	}
-	retention = max(retention, set.Retention)
-	size := p.within.before + p.within.after
-	m.b.keep(m, sideDecl[K, V](names.storeThis, set, size, retention, ks, vs))
-	m.b.keep(m, sideDecl[K, W](names.storeOther, set, size, retention, ks, ws))
+	m.b.keep(m, sideDecl[K, V](m, 0, p.within, names.storeThis, set, ks, vs))
+	m.b.keep(m, sideDecl[K, W](m, 1, p.within, names.storeOther, set, ks, ws))
 	if !p.left && !p.right {
 		return nil
 	}
@@ -131,9 +134,31 @@ func (p *pairing[K, V, W, R]) stores(m maker, set *opt.Settings, names *pairingN
 	return []string{names.shared}
 }
 
-// sideDecl declares the store of one side.
-func sideDecl[K, V any](name string, set *opt.Settings, size, retention time.Duration, ks, vs any) *store.Decl {
-	d := state.JoinWindow[K, V](opt.Seal{}, name, size, retention, storeSerdes[K, V](ks, vs)...)
+// bothSides is how many stores a user may give: none or these.
+const bothSides = 2
+
+// sideDecl declares the store of one side, the i-th.
+func sideDecl[K, V any](m maker, i int, w JoinWindows, name string, set *opt.Settings, ks, vs any) *store.Decl {
+	size, retention := w.before+w.after, w.retention()
+	if len(set.Stores) == bothSides {
+		return givenDecl[K, V](m, set.Stores[i].(state.Any).Declaration(opt.Seal{}), size, retention, ks, vs)
+	}
+	if set.Retention != 0 && set.Retention < retention {
+		m.faultf(name, "Retention(%s) is less than the %s for which a partner may come", set.Retention, retention)
+	}
+	d := state.JoinWindow[K, V](opt.Seal{}, name, size, max(retention, set.Retention), storeSerdes[K, V](ks, vs)...)
 	d.NoLogging, d.LogConfig, d.Engine = set.NoLogging, set.LogConfig, set.Engine
+	return d
+}
+
+// givenDecl declares a store by the user's handle. As in Java its changelog is compacted like that of any window store,
+// which those of joins are not otherwise.
+func givenDecl[K, V any](m maker, h *store.Decl, size, retention time.Duration, ks, vs any) *store.Decl {
+	if h.Kind != store.Window || h.Key != reflect.TypeFor[K]() || h.Value != reflect.TypeFor[V]() || h.Size != size || h.Retention != retention {
+		m.faultf(h.Name, "Into needs a state.Window[%s, %s] of size %s with a retention of %s", reflect.TypeFor[K](), reflect.TypeFor[V](), size, retention)
+	}
+	d := state.JoinWindow[K, V](opt.Seal{}, h.Name, size, retention, storeSerdes[K, V](first(h.KeySerde, ks), first(h.ValueSerde, vs))...)
+	d.NoLogging, d.Engine, d.LogConfig = h.NoLogging, h.Engine, map[string]string{"cleanup.policy": "compact,delete"}
+	maps.Copy(d.LogConfig, h.LogConfig)
 	return d
 }

@@ -27,19 +27,17 @@ type joinFaces[K, V any] struct{ windowed[K, V] }
 
 // Open is the store of a join.
 func (o *joinFaces[K, V]) Open(b store.Bytes) any {
-	return &joinWindow[K, V]{kept: kept[K, V]{o.reader(b, false)}, b: b, seq: -1}
+	return &joinWindow[K, V]{kept: kept[K, V]{slots[K, V]{o.reader(b, false)}}, b: b, seq: -1}
 }
 
 // Read is the store of a query.
-func (o *joinFaces[K, V]) Read(r store.Reader) any { return &kept[K, V]{o.reader(r, true)} }
-
-// kept is a join's store, read only.
-type kept[K, V any] struct{ windowReader[K, V] }
-
-// FetchAll is the records of all keys in a span.
-func (s *kept[K, V]) FetchAll(from, to time.Time) *Rows[Slot[K], V] {
-	return s.span(nil, nil, false, from, to, false)
+func (o *joinFaces[K, V]) Read(r store.Reader) any {
+	return &kept[K, V]{slots[K, V]{o.reader(r, true)}}
 }
+
+// kept is a join's store, read only: a window store whose rows are records, each in the window that begins with it. Several
+// may have one key and start.
+type kept[K, V any] struct{ slots[K, V] }
 
 // Get finds the record of k at a time that came first. The store does not keep a time beside the one it is ordered by: as
 // with Kafka Streams that stands for it in memory and with headers, and otherwise it is unknown, the millisecond before 1970.

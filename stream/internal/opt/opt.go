@@ -47,6 +47,7 @@ type Settings struct {
 	KeySerde   any               // a serde.Serde[K]
 	ValueSerde any               // a serde.Serde[V]
 	Store      any               // Into: a declared store
+	Stores     []any             // all of them: a join of streams has two
 	Uses       []any             // declared stores
 	Partition  any               // a partitioner; the sink knows its type
 	Reset      *Reset            // StartFrom
