@@ -142,27 +142,3 @@ var _ = family("join-stream-stream",
 		left.OuterJoin(right, within(20, 30), joinOuter, streamJoin(stream.Named("meet"))...).To("out", SS...)
 	}),
 )
-
-var _ = family("in-memory-default",
-	leftOf("mem-ss-left", within(20, 30)).memory(),
-	outerOf("mem-ss-outer", within(20, 30)).memory(),
-)
-
-var _ = family("mixed",
-	t("stream-join-then-count", io(in("left", STR), in("right", STR), out("out", I64)), func(b *stream.Builder) {
-		str(b, "left").Join(str(b, "right"), within(20, 20), joinInner, streamJoin()...).
-			GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("out", SN...)
-	}),
-)
-
-var _ = family("names",
-	t("names-stream-joins", io(in("left", STR), in("right", STR), out("o1", STR), out("o2", STR), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
-		l, r := str(b, "left"), str(b, "right")
-		w := within(10, 10)
-		l.LeftJoin(r, w, joinLeft, streamJoin()...).To("o1", SS...)
-		l.LeftJoin(r, w, joinLeft, streamJoin(stream.Named("named"))...).To("o2", SS...)
-		l.OuterJoin(r, w, joinOuter, streamJoin(stream.As("stored"))...).To("o3", SS...)
-		l.SelectKey(func(k, _ *string) *string { return k }).
-			OuterJoin(r, w, joinOuter, streamJoin(stream.Named("both"), stream.As("both-store"))...).To("o4", SS...)
-	}),
-)
