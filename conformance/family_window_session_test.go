@@ -20,11 +20,6 @@ func sessionCounts(gap, grace int64) func(*stream.Builder) {
 	}
 }
 
-// Count as Java has it: its result is null where a session is no more, which SelectKey is to see.
-func none() *int64                          { return new(int64(0)) }
-func counted(_, _ *string, n *int64) *int64 { return new(*n + 1) }
-func added(_ *string, a, b *int64) *int64   { return new(*a + *b) }
-
 // paired is pair as a merger.
 func paired(_, x, y *string) *string { return pair(x, y) }
 
