@@ -9,9 +9,6 @@ import (
 
 // Windows together with what else there is.
 
-// finals is Suppressed.untilWindowCloses.
-var finals = stream.UntilWindowCloses()
-
 // Counts whose result can be null, as Java's are: where an operator behind is to see that.
 func none() *int64                          { return new(int64(0)) }
 func counted(_, _ *string, n *int64) *int64 { return new(*n + 1) }
@@ -45,7 +42,7 @@ var _ = family("cache",
 var _ = family("mixed",
 	t("word-count-windowed", io(in("lines", STR), out("counts", STR)), func(b *stream.Builder) {
 		tumbling(50, 10).Over(wordsOf(b).GroupBy(func(_, w *string) *string { return w }, GS...)).
-			Count(kv("words", N)...).Suppress(finals).ToStream().
+			Count(kv("words", N)...).Suppress(finals()).ToStream().
 			Map(func(w winKey, n int64) (*string, *string) {
 				return first(w.Key), new(written(n) + ":" + written(flat(w, n)))
 			}).
@@ -57,7 +54,7 @@ var _ = family("mixed",
 		}, kv("top", S)...).ToStream().To("counts", SS...)
 	}),
 	t("window-suppress-join", io(in("in", STR), in("names", STR), out("out", STR)), func(b *stream.Builder) {
-		strOver(b, tumbling(40, 10)).Count(kv("counts", N)...).Suppress(finals).ToStream().
+		strOver(b, tumbling(40, 10)).Count(kv("counts", N)...).Suppress(finals()).ToStream().
 			SelectKey(func(w winKey, _ int64) *string { return w.Key }).
 			LeftJoinTable(strTableOf(b, "names"), func(_ *string, n int64, name *string, _ bool) *string {
 				return new(written(n) + " of " + written(name))
@@ -94,8 +91,8 @@ var _ = family("names",
 	t("names-windowed", io(in("in", STR), out("o1", I64), out("o2", I64), out("o3", I64), out("o4", I64)), func(b *stream.Builder) {
 		g := str(b, "in").GroupByKey(GS...)
 		fifty := stream.Tumbling(ms(50)).Over(g)
-		fifty.Count(stream.Named("tumble")).Suppress(finals, stream.Named("hold")).ToStream(stream.Named("flat")).SelectKey(flat[int64]).To("o1", SN...)
-		fifty.Count(kv("tumbled", N)...).Suppress(finals).ToStream().SelectKey(flat[int64]).To("o2", SN...)
+		fifty.Count(stream.Named("tumble")).Suppress(finals(), stream.Named("hold")).ToStream(stream.Named("flat")).SelectKey(flat[int64]).To("o1", SN...)
+		fifty.Count(kv("tumbled", N)...).Suppress(finals()).ToStream().SelectKey(flat[int64]).To("o2", SN...)
 		stream.Session(ms(30)).Over(g).Aggregate(none, counted, added, stream.Named("session-count")).ToStream().SelectKey(flat[*int64]).To("o3", SL...)
 		stream.Sliding(ms(30)).Over(g).Count(kv("slid", N, stream.Named("sliding-count"))...).ToStream().SelectKey(flat[int64]).To("o4", SN...)
 	}),

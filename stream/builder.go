@@ -32,7 +32,7 @@ type build struct {
 	graph   *plan.Graph
 	topics  map[string]reading // what each topic was said to hold
 	opened  map[string]*store.Decl
-	closing map[string]bool // stores whose results leave when windows close
+	closing map[string]bool // stores whose results leave when windows close; true where Java has a cache in front
 	claimed atomic.Bool
 	globals *task.Globals
 }

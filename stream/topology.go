@@ -116,14 +116,15 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		if err != nil {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
-		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, Shape: d.Shape(c.Stores == state.Memory(), b.closing[d.Name]), History: d.History.Milliseconds()}
+		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, History: d.History.Milliseconds()}
+		spec.Cached = c.CacheBytes > 0 && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
+		spec.Shape = b.shape(d, spec, c)
 		if spec.Headers = c.StoreFormat == state.WithHeaders && (s.Cached || d.Kind == store.JoinWindow) || d.Kind == store.Headed; spec.Headers && spec.Shape != nil {
 			spec.Shape.Headers = true
 		}
 		if o, ok := opener.(store.Shaped); ok {
 			o.SetShape(spec.Shape)
 		}
-		spec.Cached = c.CacheBytes > 0 && !b.closing[d.Name] && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
 		if spec.LRU = d.LRU; spec.LRU != 0 && (spec.LRU < 0 || d.Kind != store.KeyValue && d.Kind != store.Timestamped) {
 			err := errors.New("LRU needs a key-value store and a positive number of rows")
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})

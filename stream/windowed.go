@@ -121,13 +121,14 @@ type windowing struct {
 	least     time.Duration // the shortest time its store may keep them
 	grace     int64         // how long after its end a window is open, in milliseconds
 	emit      EmitStrategy
+	cached    bool   // in Java, its store may have a cache even if results wait for windows to close
 	retention string // how least comes about, for messages
 }
 
 func (w TimeWindows) windowing(emit EmitStrategy) windowing {
-	out := windowing{kind: store.Window, size: w.size, least: w.size + w.grace, grace: w.grace.Milliseconds(), emit: emit, retention: "size plus grace"}
+	out := windowing{kind: store.Window, size: w.size, least: w.size + w.grace, grace: w.grace.Milliseconds(), emit: emit, retention: "size plus grace", cached: true}
 	if w.kind == sliding { // as far back as a window may begin that a record still makes another one of
-		out.least, out.retention = 2*w.size+w.grace, "twice the difference plus grace"
+		out.least, out.retention, out.cached = 2*w.size+w.grace, "twice the difference plus grace", false
 	}
 	if out.least < w.size {
 		out.least = math.MaxInt64
@@ -198,11 +199,9 @@ func windowedFlow[K, A any](m maker, keys any, set opt.Settings, w windowing) *t
 	}
 	t := &tableFlow{b: m.b, ks: windowedKeys[K](first(set.KeySerde, keys), w.kind == store.Session, size), vs: set.ValueSerde}
 	t.decl = d
+	m.b.keepCached(m, d)
 	if w.emit == OnClose {
-		m.b.keep(m, d)
-		m.b.closing[d.Name] = true
-	} else {
-		m.b.keepCached(m, d)
+		m.b.closing[d.Name] = w.cached
 	}
 	t.shelf = func(a *task.Assembly) any { return windowShelved[K, A](a, d, size) }
 	t.old = func(bool) bool {

@@ -6,7 +6,20 @@ import (
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/task"
+	"github.com/millrun/millrun/stream/state"
 )
+
+// shape is what a windowed store's keys look like, nil for others. No cache stands in front of a store whose results leave
+// when windows close, since nothing would be forwarded out of it; but its rows last as if there were one.
+func (b *build) shape(d *store.Decl, spec *task.StoreSpec, c Config) *store.Shape {
+	lasting, closes := b.closing[d.Name]
+	out := d.Shape(c.Stores == state.Memory(), closes)
+	if closes && out != nil {
+		out.Lasting, spec.Cached = lasting && spec.Cached, false
+	}
+	return out
+}
 
 // extraRetention is how much longer a changelog keeps a row than the store does: Kafka Streams'
 // windowstore.changelog.additional.retention.ms.

@@ -16,11 +16,12 @@ type Budget struct {
 // Over says whether the caches hold more than they may.
 func (b *Budget) Over() bool { return b.Used > b.Max }
 
-// Dirty is a change that a cache still holds: the last one of its key. It is never changed.
+// Dirty is a change that a cache still holds: the last one of its key. Its bytes are never changed.
 type Dirty struct {
 	Write
 	Context any // the record that made it
 	place   *list.Element
+	clean   bool // it is written, and stays for readers
 }
 
 // dirtyOverhead is what an entry costs beside its bytes, roughly.
@@ -32,23 +33,68 @@ func (d *Dirty) size() int64 { return int64(len(d.Key)+len(d.Local)) + dirtyOver
 // writes. It is Kafka Streams' record cache without the entries that were only read. Changes that are on their way to the
 // store stay visible until they are there, so that no reader ever sees an older row after a newer one.
 //
+// The cache of a windowed store goes on showing rows that were written, the newest ones, up to a share of the budget: in
+// Kafka Streams a row past its retention can be read, and found by a late record, while it is in the cache.
+//
 // It is written, and read by its own methods, by the task's goroutine; Shared is for all others.
 type Cache struct {
 	budget *Budget
 	order  *list.List // of *Dirty, the oldest write first, without those on their way
+	clean  *list.List // of *Dirty that are written, the oldest first; nil if they do not stay
+	kept   int64      // bytes of the clean ones
 
 	mu   sync.RWMutex      // held by the task's goroutine to write, by others to read
 	held map[string]*Dirty // every change, those on their way among them
 	keys *Tree             // their keys, in order, for ranges
 }
 
-// NewCache returns an empty cache that counts on budget.
-func NewCache(budget *Budget) *Cache {
-	return &Cache{budget: budget, keys: NewTree(), held: map[string]*Dirty{}, order: list.New()}
+// cleanShare is which part of the budget the rows may take that were written.
+const cleanShare = 4
+
+// NewCache returns an empty cache that counts on budget. With stay, it goes on showing what was written.
+func NewCache(budget *Budget, stay bool) *Cache {
+	c := &Cache{budget: budget, keys: NewTree(), held: map[string]*Dirty{}, order: list.New()}
+	if stay {
+		c.clean = list.New()
+	}
+	return c
 }
 
 // Over says whether the thread's caches are full: then this one has to be flushed.
-func (c *Cache) Over() bool { return c.budget.Over() }
+func (c *Cache) Over() bool {
+	if c.budget.Over() {
+		c.mu.Lock()
+		c.trim(0)
+		c.mu.Unlock()
+	}
+	return c.budget.Over()
+}
+
+// trim lets the oldest clean rows go until those left have no more bytes than that.
+func (c *Cache) trim(most int64) {
+	for c.kept > most {
+		c.drop(c.clean.Front().Value.(*Dirty))
+	}
+}
+
+// drop forgets a row.
+func (c *Cache) drop(d *Dirty) {
+	delete(c.held, string(d.Key))
+	c.keys.Set(d.Key, nil)
+	c.unlist(d)
+}
+
+// unlist takes a row out of its list and the count.
+func (c *Cache) unlist(d *Dirty) {
+	c.budget.Used -= d.size()
+	switch {
+	case d.clean:
+		c.clean.Remove(d.place)
+		c.kept -= d.size()
+	case d.place != nil:
+		c.order.Remove(d.place)
+	}
+}
 
 // Get finds a change that was not written yet; its Local is nil for a deletion.
 func (c *Cache) Get(key []byte) (*Dirty, bool) {
@@ -62,10 +108,7 @@ func (c *Cache) Set(w Write, context any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if old, ok := c.held[string(w.Key)]; ok {
-		c.budget.Used -= old.size()
-		if old.place != nil {
-			c.order.Remove(old.place)
-		}
+		c.unlist(old)
 	}
 	c.budget.Used += d.size()
 	d.place = c.order.PushBack(d)
@@ -85,15 +128,20 @@ func (c *Cache) Leaving() []*Dirty {
 	return out
 }
 
-// Leave takes a change out of the cache and writes it to the store, as one step to all readers.
+// Leave takes a change out of the cache and writes it to the store, as one step to all readers. Where rows stay, it is clean
+// from now on.
 func (c *Cache) Leave(d *Dirty, write func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	write()
-	if c.held[string(d.Key)] == d { // else it was written again since
-		delete(c.held, string(d.Key))
-		c.keys.Set(d.Key, nil)
-		c.budget.Used -= d.size()
+	switch {
+	case c.held[string(d.Key)] != d: // it was written again since
+	case c.clean == nil || d.Local == nil:
+		c.drop(d)
+	default:
+		d.clean, d.place, d.Context = true, c.clean.PushBack(d), nil
+		c.kept += d.size()
+		c.trim(c.budget.Max / cleanShare)
 	}
 }
 

@@ -33,6 +33,7 @@ type Shape struct {
 	Headers   bool  // records of a join are kept with their headers and times
 	Memory    bool  // the semantics of Kafka Streams' stores in memory: several keys are read by time, then key
 	ByTime    bool  // a second order, by time, for results that leave when windows close
+	Lasting   bool  // rows can be read as long as they are in memory, as in Kafka Streams while they are in a cache
 }
 
 // Shaped is an Opener that has to know the shape of its store.
@@ -139,6 +140,9 @@ func (*Shape) Seq(local []byte) int32 {
 // live is the first time that can be read when newest is the newest one in the store. The stores that emit on close keep
 // windows a millisecond longer, because a result is read in the very moment its window ends.
 func (s *Shape) live(newest int64) int64 {
+	if s.Lasting {
+		return math.MinInt64
+	}
 	first := newest - s.Retention
 	if s.ByTime && s.Kind != Session && !s.Memory {
 		return first

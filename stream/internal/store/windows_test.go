@@ -55,6 +55,9 @@ func (m *naive) put(r naiveRow, there bool) bool {
 }
 
 func (m *naive) visible(r naiveRow) bool {
+	if m.shape.Lasting {
+		return true
+	}
 	late := int64(0)
 	if m.shape.ByTime && !m.shape.Memory && m.shape.Kind != store.Session {
 		late = 1
@@ -131,7 +134,7 @@ func shapes(t *rapid.T) *store.Shape {
 	s := &store.Shape{
 		Kind:      rapid.SampledFrom([]store.Kind{store.Window, store.Session, store.JoinWindow}).Draw(t, "kind"),
 		Retention: rapid.SampledFrom([]int64{1, 90, 50_000, 150_000, 400_000, 1<<63 - 1}).Draw(t, "retention"),
-		Size:      50, Memory: rapid.Bool().Draw(t, "memory"),
+		Size:      50, Memory: rapid.Bool().Draw(t, "memory"), Lasting: rapid.IntRange(0, 3).Draw(t, "lasting") == 0,
 	}
 	s.ByTime = s.Kind != store.JoinWindow && rapid.Bool().Draw(t, "by time")
 	return s

@@ -67,7 +67,7 @@ func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 			}
 			made := newStore(spec, t)
 			if spec.Cached {
-				made.cache = store.NewCache(env.Cache)
+				made.cache = store.NewCache(env.Cache, spec.Shape != nil)
 			}
 			t.stores[s.Name] = made
 			t.ordered = append(t.ordered, made)
