@@ -36,6 +36,13 @@ var _ = family("cache",
 			return cat(x, y)
 		}, kv("lists", S)...).ToStream().To("out", SS...)
 	}).cached(),
+	t("cache-hopping-flat", strToWin(60, I64), func(b *stream.Builder) {
+		hopping(60, 20, 30).Over(letters(str(b, "in")).GroupByKey(GS...)).Count(kv("counts", N)...).ToStream().To("out", wins(60, N)...)
+	}).cached(),
+	t("cache-session-flat", strToSession(I64), func(b *stream.Builder) {
+		sessionsOf(30, 50).Over(letters(str(b, "in")).GroupByKey(GS...)).Count(kv("counts", N)...).ToStream().To("out", sess(N)...)
+	}).cached(),
+	t("cache-tumbling-final", strToWin(50, I64), finalCounts(tumbling(50, 20), 50)).cached(),
 	t("cache-two-level", strToNum, func(b *stream.Builder) {
 		lettersOf(b, "in", "counts").GroupBy(byCount, GN...).Count(kv("counts-of-counts", N)...).ToStream().To("out", SN...)
 	}).cached(),
@@ -53,6 +60,11 @@ var _ = family("cache",
 		s.JoinTable(s.GroupByKey(GS...).Count(kv("counts", N)...), numbered, with(S, N)...).To("out", SS...)
 	}).cached(),
 )
+
+// sessionsOf are session windows with a grace period. Java's sessions.
+func sessionsOf(gap, grace int64) stream.SessionWindows {
+	return stream.Session(ms(gap)).Grace(ms(grace))
+}
 
 // there is nil for a number that is not.
 func there(n int64, ok bool) *int64 {

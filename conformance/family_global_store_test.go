@@ -33,6 +33,13 @@ func (k *upperKeeper) Process(_ *keeping, r strRecord) error {
 	}
 }
 
+var _ = family("table",
+	t("global-table", io(in("global", STR), in("in", STR), out("out", STR)), func(b *stream.Builder) {
+		strGlobal(b, "global", stream.As("g"))
+		str(b, "in").To("out", SS...)
+	}),
+)
+
 var _ = family("processor",
 	t("global-store", io(in("global", STR), in("in", STR), out("out", STR)), func(b *stream.Builder) {
 		h := state.TimestampedKeyValue[*string, *string]("g", state.KeySerde(S), state.ValueSerde(S), state.NoLogging())

@@ -53,6 +53,23 @@ var _ = family("names",
 		table.GroupBy(underFirst).Reduce(lists, func(x, _ *string) *string { return x }, stream.Named("t-reduce"), stream.As("reduced-store")).
 			ToStream().To("o4")
 	}),
+	t("names-windowed", io(in("in", STR), out("o1", I64), out("o2", I64), out("o3", I64), out("o4", I64)), func(b *stream.Builder) {
+		g := plainStr(b, "in").GroupByKey(GS...)
+		stream.Tumbling(ms(50)).Over(g).Count(stream.Named("tumble")).Suppress(stream.UntilWindowCloses(), stream.Named("hold")).
+			ToStream(stream.Named("flat")).SelectKey(flat[int64]).To("o1", SN...)
+		stream.Tumbling(ms(50)).Over(g).Count(kv("tumbled", N)...).Suppress(stream.UntilWindowCloses()).
+			ToStream().SelectKey(flat[int64]).To("o2", SN...)
+		sessionsOf(30, 0).Over(g).Aggregate(none, counted, added, stream.Named("session-count")).
+			ToStream().SelectKey(flat[*int64]).To("o3", SL...)
+		slid(30, 0).Over(g).Count(kv("slid", N, stream.Named("sliding-count"))...).ToStream().SelectKey(flat[int64]).To("o4", SN...)
+	}),
+	t("names-cogroup", io(in("in1", STR), in("in2", STR), out("o1", STR), out("o2", STR)), func(b *stream.Builder) {
+		a, c := str(b, "in1").SelectKey(byFirst), str(b, "in2")
+		a.GroupByKey(GS...).Cogroup(appended).Cogroup(c.GroupByKey(GS...), appended).
+			Aggregate(nothing, kv("", S, stream.Named("co"))...).ToStream().To("o1", SS...)
+		stream.Tumbling(ms(50)).OverCogrouped(a.GroupByKey(append([]stream.Grouped{stream.Named("g")}, GS...)...).Cogroup(appended)).
+			Aggregate(nothing, kv("co-store", S, stream.Named("co-windowed"))...).ToStream().SelectKey(flat[*string]).To("o2", SS...)
+	}),
 	t("names-stream-joins", io(in("left", STR), in("right", STR), out("o1", STR), out("o2", STR), out("o3", STR), out("o4", STR)), func(b *stream.Builder) {
 		l, r, w := str(b, "left"), str(b, "right"), within(10, 10)
 		l.LeftJoin(r, w, joinLeft, streamJoin()...).To("o1", SS...)
@@ -80,6 +97,12 @@ var _ = family("names",
 )
 
 var _ = family("optimized",
+	t("opt-merge-repartition", io(in("in", STR), out("counts", I64), out("lists", STR), outKeyed("windows", windowed(50), I64)), func(b *stream.Builder) {
+		s := str(b, "in").SelectKey(byFirst)
+		s.GroupByKey(GS...).Count().ToStream().To("counts", SN...)
+		s.GroupByKey(GS...).Reduce(lists).ToStream().To("lists", SS...)
+		tumbling(50, 50).Over(s.Filter(longer(1)).GroupByKey(GS...)).Count().ToStream().To("windows", wins(50, N)...)
+	}).optimize("all"),
 	t("opt-merge-repartition-join", io(in("in", STR), in("other", STR), out("joined", STR), out("counts", I64)), func(b *stream.Builder) {
 		s := str(b, "in").Map(func(k, v *string) (*string, *string) { return first(v), new(written(k) + written(v)) })
 		s.GroupByKey(GS...).Count(kv("counts", N)...).ToStream().To("counts", SN...)
