@@ -32,4 +32,7 @@ var _ = family("store-format-headers",
 		left.LeftJoinForeign(strTableOf(b, "right"), initial, orLeft, joined("joined", S)...).ToStream().To("out", SS...)
 	}).headersFormat(),
 	leftOf("hs-stream-join", within(20, 30)).headersFormat(),
+	t("hs-tumbling", strToWin(50, I64), countOver(tumbling(50, 40), 50)).headersFormat(),
+	t("hs-session", strToSession(I64), sessionCounts(30, 50)).headersFormat(),
+	t("hs-suppress", strToWin(50, I64), heldCounts(tumbling(50, 20), 50, finals())).headersFormat(),
 )
