@@ -35,8 +35,14 @@ func (w JoinWindows) Idle(d time.Duration) JoinWindows {
 	return w
 }
 
-// retention is how long records must be kept to be found.
-func (w JoinWindows) retention() time.Duration { return w.before + w.after + w.grace }
+// size is how far apart the farthest two are.
+func (w JoinWindows) size() time.Duration { return w.before + w.after }
+
+// retention is how long records must be kept to be found, which is the windows and the grace. A row of that very age cannot be
+// read any more; where nothing else is added to the wider side of the window, a millisecond is, so that its end belongs to it.
+func (w JoinWindows) retention() time.Duration {
+	return max(w.size()+w.grace, max(w.before, w.after)+time.Millisecond)
+}
 
 // withItself says whether a record is within these windows of itself.
 func (w JoinWindows) withItself() bool { return w.before >= 0 && w.after >= 0 }
@@ -48,6 +54,11 @@ func (w JoinWindows) check(m maker) {
 	}
 	if w.grace < 0 {
 		m.faultf("", "Grace(%s) is negative: 0 is the least", w.grace)
+	}
+	for _, d := range []time.Duration{w.before, w.after, w.grace} {
+		if d%time.Millisecond != 0 {
+			m.faultf("", "%s is no window of a join: it must be whole milliseconds", d)
+		}
 	}
 	checkIdle(m, w.idle)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/serde"
+	"github.com/millrun/millrun/stream/state"
 	"github.com/millrun/millrun/stream/streamtest"
 )
 
@@ -161,11 +162,47 @@ func TestWrongSuppressionsAreFaults(t *testing.T) {
 	} {
 		b := stream.NewBuilder()
 		b.Table(texts).Suppress(s).ToStream().To(outs)
-		_, err := b.Build(stream.Config{ApplicationID: "a"})
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "suppress_test.go:") {
-			t.Errorf("got %v, want %s", err, want)
+		wantFault(t, b, want, "suppress_test.go:")
+	}
+	b := stream.NewBuilder()
+	b.Table(texts, stream.Into(state.Versioned[string, string]("v", time.Hour))).Suppress(stream.UntilTimeLimit(1))
+	wantFault(t, b, "a table with versions cannot be suppressed", "suppress_test.go:")
+	b = stream.NewBuilder()
+	stream.Tumbling(time.Second).Over(b.Stream(texts).GroupByKey()).Count().Suppress(stream.UntilWindowCloses().EmitEarlyWhenFull())
+	wantFault(t, b, "contradicts UntilWindowCloses", "suppress_test.go:")
+}
+
+func wantFault(t *testing.T, b *stream.Builder, want ...string) {
+	t.Helper()
+	_, err := b.Build(stream.Config{ApplicationID: "a"})
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("got %v, want %s", err, w)
 		}
 	}
+}
+
+func TestResultsOfWindowsLeaveOnceWhenTheyClose(t *testing.T) {
+	t.Parallel()
+	b := stream.NewBuilder()
+	counts := stream.Tumbling(millis(10)).Grace(millis(5)).Over(b.Stream(texts).GroupByKey()).Count()
+	counts.MapValues(func(_ stream.Windowed[string], n int64) int64 { return n }). // the grace is found above it
+											Suppress(stream.UntilWindowCloses()).ToStream().
+											Map(func(k stream.Windowed[string], n int64) (string, string) {
+			return fmt.Sprintf("%s[%d]", k.Key, k.Window.StartMs), fmt.Sprint(n)
+		}).To(outs)
+	d := streamtest.New(t, b)
+	in := d.Input(texts)
+	for _, at := range []int64{1, 3, 11, 9, 14, 2} {
+		in.PipeAt(tick(at), "a", "x")
+	}
+	wantSent(t, d, "")
+	d.Crash()
+	in.PipeAt(tick(15), "b", "x")
+	wantSent(t, d, "a[0]=4@9")
+	in.PipeAt(tick(8), "a", "late")
+	in.PipeAt(tick(100), "c", "x")
+	wantSent(t, d, "a[10]=2@14 b[10]=1@15")
 }
 
 // brittle refuses the value "boom".
