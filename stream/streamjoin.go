@@ -139,7 +139,7 @@ const bothSides = 2
 
 // sideDecl declares the store of one side, the i-th.
 func sideDecl[K, V any](m maker, i int, w JoinWindows, name string, set *opt.Settings, ks, vs any) *store.Decl {
-	size, retention := w.before+w.after, w.retention()
+	size, retention := w.size(), w.retention()
 	if len(set.Stores) == bothSides {
 		return givenDecl[K, V](m, set.Stores[i].(state.Any).Declaration(opt.Seal{}), size, retention, ks, vs)
 	}
@@ -154,10 +154,10 @@ func sideDecl[K, V any](m maker, i int, w JoinWindows, name string, set *opt.Set
 // givenDecl declares a store by the user's handle. As in Java its changelog is compacted like that of any window store,
 // which those of joins are not otherwise.
 func givenDecl[K, V any](m maker, h *store.Decl, size, retention time.Duration, ks, vs any) *store.Decl {
-	if h.Kind != store.Window || h.Key != reflect.TypeFor[K]() || h.Value != reflect.TypeFor[V]() || h.Size != size || h.Retention != retention {
-		m.faultf(h.Name, "Into needs a state.Window[%s, %s] of size %s with a retention of %s", reflect.TypeFor[K](), reflect.TypeFor[V](), size, retention)
+	if h.Kind != store.Window || h.Key != reflect.TypeFor[K]() || h.Value != reflect.TypeFor[V]() || h.Size != size || h.Retention < retention {
+		m.faultf(h.Name, "Into needs a state.Window[%s, %s] of size %s with a retention of %s or more", reflect.TypeFor[K](), reflect.TypeFor[V](), size, retention)
 	}
-	d := state.JoinWindow[K, V](opt.Seal{}, h.Name, size, retention, storeSerdes[K, V](first(h.KeySerde, ks), first(h.ValueSerde, vs))...)
+	d := state.JoinWindow[K, V](opt.Seal{}, h.Name, size, h.Retention, storeSerdes[K, V](first(h.KeySerde, ks), first(h.ValueSerde, vs))...)
 	d.NoLogging, d.Engine, d.LogConfig = h.NoLogging, h.Engine, map[string]string{"cleanup.policy": "compact,delete"}
 	maps.Copy(d.LogConfig, h.LogConfig)
 	return d

@@ -52,8 +52,6 @@ func (s Suppressed) wait(m maker, from *tableFlow, windowed bool) int64 {
 		m.faultf("", "EmitEarlyWhenFull contradicts UntilWindowCloses, which promises one result per window: leave it out, or use UntilTimeLimit")
 	case s.final && s.idle != 0:
 		m.faultf("", "Idle is said at the windows, so that they and their suppression close at once: Tumbling(…).Idle(%s)", s.idle)
-	case from.history() > 0:
-		m.faultf("", "a table with versions cannot be suppressed: its rows may change in the past")
 	case s.limit < 0:
 		m.faultf("", "UntilTimeLimit(%s) is before the first change", s.limit)
 	}

@@ -166,7 +166,7 @@ func TestWrongSuppressionsAreFaults(t *testing.T) {
 	}
 	b := stream.NewBuilder()
 	b.Table(texts, stream.Into(state.Versioned[string, string]("v", time.Hour))).Suppress(stream.UntilTimeLimit(1))
-	wantFault(t, b, "a table with versions cannot be suppressed", "suppress_test.go:")
+	wantFault(t, b, "a versioned table does not have", "suppress_test.go:")
 	b = stream.NewBuilder()
 	stream.Tumbling(time.Second).Over(b.Stream(texts).GroupByKey()).Count().Suppress(stream.UntilWindowCloses().EmitEarlyWhenFull())
 	wantFault(t, b, "contradicts UntilWindowCloses", "suppress_test.go:")
