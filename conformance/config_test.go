@@ -31,9 +31,6 @@ func (t *topology) configured(settings map[string]string) (stream.Config, error)
 			return c, fmt.Errorf("setting %s=%s: %w", name, settings[name], err)
 		}
 	}
-	for _, f := range t.adjust {
-		f(&c)
-	}
 	return c, nil
 }
 
@@ -76,7 +73,7 @@ func apply(c *stream.Config, name, value string, all map[string]string) error {
 
 // optimize reads the list of optimizations.
 func optimize(c *stream.Config, value string) error {
-	for _, name := range strings.Split(value, ",") {
+	for name := range strings.SplitSeq(value, ",") {
 		o, ok := map[string]stream.Optimization{
 			"none": 0, "all": stream.AllOptimizations, "merge.repartition.topics": stream.MergeRepartitionTopics,
 			"reuse.ktable.source.topics": stream.ReuseSourceTopics, "single.store.self.join": stream.SingleStoreSelfJoin,

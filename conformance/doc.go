@@ -27,7 +27,8 @@
 // Operators, names and functions are those of TOPOLOGIES.md; words_test.go has its words (str, num, json, kv, upper, pair
 // and so on). io names the topics and what they hold, as there: the runner writes input and reads output by it, not by what
 // the topology says. Where null matters, types are pointers: *string, *int64, *object; a key is a *string. The calls behind
-// t are cached, optimize and cfg for settings, as there, and with for what only Go can say.
+// t are cached, memory, optimize and cfg for settings; bare in place of t is a topology without the DSL.
 //
-// The runner never looks at expectations to produce a result.
+// The runner never looks at expectations to produce a result. A vector says only which stores are asked, and, of versions,
+// for which keys and times.
 package conformance

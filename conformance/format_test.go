@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"unicode/utf8"
 )
 
@@ -144,8 +143,6 @@ func said(m json.RawMessage) any {
 	}
 	return v
 }
-
-func same(a, b any) bool { return reflect.DeepEqual(a, b) }
 
 // shown is a value in a message.
 func shown(v any) string {

@@ -50,9 +50,6 @@ func (o *object) get(name string) any {
 	return nil
 }
 
-// clone is a copy whose fields may be put without changing o.
-func (o *object) clone() *object { return &object{append([]field(nil), o.fields...)} }
-
 // text is a text field; nil when the object or the field is null or absent.
 func text(o *object, name string) *string {
 	switch v := o.get(name).(type) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	stdio "io" // the topologies have a word io
 	"runtime/debug"
+	"slices"
 	"testing"
 )
 
@@ -50,10 +51,10 @@ func try(tb testing.TB, f func(p *probe) string) (diff string) {
 		defer p.caught(&diff)
 		diff = f(p)
 	}()
-	for i := len(p.after) - 1; i >= 0; i-- {
+	for _, f := range slices.Backward(p.after) {
 		func() {
 			defer p.caught(&diff)
-			p.after[i]()
+			f()
 		}()
 	}
 	if diff == "" && len(p.said) > 0 {

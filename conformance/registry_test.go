@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/millrun/millrun/stream"
@@ -13,7 +14,6 @@ type topology struct {
 	topics       []topic
 	define       func() stream.Definition
 	config       map[string]string // Kafka Streams' settings, as far as the topology has its own
-	adjust       []func(*stream.Config)
 }
 
 // Settings, as Kafka Streams calls them.
@@ -96,12 +96,6 @@ func (t *topology) memory() *topology { return t.cfg(storeSuppliers, inMemory) }
 // optimize sets topology.optimization.
 func (t *topology) optimize(how string) *topology { return t.cfg(optimization, how) }
 
-// with changes the configuration by what is said in Go alone.
-func (t *topology) with(f func(*stream.Config)) *topology {
-	t.adjust = append(t.adjust, f)
-	return t
-}
-
 // topic finds what a topic holds.
 func (t *topology) topic(name string) (topic, bool) {
 	for _, x := range t.topics {
@@ -114,13 +108,8 @@ func (t *topology) topic(name string) (topic, bool) {
 }
 
 // settings are the settings a description is made with: those every recording has, and the topology's own.
-func (t *topology) settings(more ...string) map[string]string {
+func (t *topology) settings() map[string]string {
 	out := map[string]string{"application.id": "conf", cacheSize: "0"}
-	for k, v := range t.config {
-		out[k] = v
-	}
-	for i := 0; i+1 < len(more); i += 2 {
-		out[more[i]] = more[i+1]
-	}
+	maps.Copy(out, t.config)
 	return out
 }

@@ -26,15 +26,16 @@ func (t *topology) replay(p *probe, v *set.Vector) string {
 	if err := d.Err(); err != nil {
 		return fmt.Sprintf("it did not start: %v", err)
 	}
+	keys := map[string]bool{}
 	for i, s := range v.Steps {
-		if diff := t.step(d, &s, v.Details()); diff != "" {
+		if diff := t.step(d, &s, v.Details(), keys); diff != "" {
 			return fmt.Sprintf("step %d, %s: %s", i+1, did(&s), diff)
 		}
 		if s.Error != "" {
 			return ""
 		}
 	}
-	return compareStores(d.Stores(), v)
+	return compareStores(d.Stores(), v, keys)
 }
 
 // did is what a step does, in a message.
@@ -49,8 +50,8 @@ func did(s *set.Step) string {
 	return fmt.Sprintf("%s %s=%s @%d%s", s.Topic, s.Key, value, s.TS, headersText(s.Headers))
 }
 
-// step does one step and compares what came of it.
-func (t *topology) step(d *streamtest.Driver, s *set.Step, details bool) string {
+// step does one step and compares what came of it; it adds the keys of all that was sent to keys.
+func (t *topology) step(d *streamtest.Driver, s *set.Step, details bool, keys map[string]bool) string {
 	switch s.Op {
 	case "pipe":
 		if diff := t.pipe(d, s); diff != "" {
@@ -73,6 +74,7 @@ func (t *topology) step(d *streamtest.Driver, s *set.Step, details bool) string 
 	}
 	var outer, inner []string
 	for _, r := range d.Sent() {
+		keysOf(r, keys)
 		if r.Internal {
 			inner = append(inner, innerText(r))
 		} else {

@@ -73,7 +73,7 @@ type merged struct {
 func (p *Plan) mergeRepartitions() {
 	done := map[*detour]bool{}
 	for _, m := range p.mergeable() {
-		m.detours = slices.DeleteFunc(m.detours, func(d *detour) bool { return done[d] })
+		m.detours = slices.DeleteFunc(m.detours, func(d *detour) bool { return done[d] || !allBelow(d.filter, m.under) })
 		if len(m.detours) == 0 {
 			continue
 		}
@@ -108,6 +108,17 @@ func (p *Plan) mergeable() []*merged {
 		}
 	}
 	return p.atMerges(out, up)
+}
+
+// allBelow says whether every way up from n leads to top before the key, the value or the topic changes again. Kafka Streams
+// does not ask: where a stream comes in from the side, it then lets its records go past the repartition.
+func allBelow(n, top *Node) bool {
+	for _, parent := range n.Parents {
+		if parent != top && (parent.Rekeys || parent.Revalues || !allBelow(parent, top)) {
+			return false
+		}
+	}
+	return len(n.Parents) > 0
 }
 
 func (p *Plan) atMerges(all []*merged, up upstream) []*merged {
