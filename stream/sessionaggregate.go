@@ -53,11 +53,12 @@ func (g *sessionAggregator[K, V, A]) join(r *task.Rec, k K, v V, closed int64) e
 	if err != nil {
 		return faulty(task.Processing, g.rows.node, err)
 	}
-	agg, ok := g.merged(k)
 	if all.EndMs < closed {
 		r.Drop("late")
 		return nil
 	}
+	// The user's functions come first: if one fails, all is as it was.
+	c := g.joined(k, v)
 	if all != own {
 		for i := range g.found {
 			if err := g.remove(r, k, &g.found[i]); err != nil {
@@ -65,7 +66,12 @@ func (g *sessionAggregator[K, V, A]) join(r *task.Rec, k K, v V, closed int64) e
 			}
 		}
 	}
-	c := change[A]{}
+	return g.update(r, Windowed[K]{k, all}, c, all.EndMs)
+}
+
+// joined is the aggregate of the sessions found and the value.
+func (g *sessionAggregator[K, V, A]) joined(k K, v V) (c change[A]) {
+	agg, ok := g.merged(k)
 	if ok {
 		c.new = g.f.add(k, v, agg)
 	} else {
@@ -73,7 +79,7 @@ func (g *sessionAggregator[K, V, A]) join(r *task.Rec, k K, v V, closed int64) e
 	}
 	c.hasNew = !g.gone(c.new)
 	blank(&c)
-	return g.update(r, Windowed[K]{k, all}, c, all.EndMs)
+	return c
 }
 
 // find collects the sessions near a window, and returns it grown by theirs.
