@@ -101,7 +101,7 @@ func formatKafka(ctx context.Context, home, logs, conf string) error {
 		return fmt.Errorf("real: %w", err)
 	}
 	cmd := java(home, "kafka.tools.StorageTool", "format", "--standalone",
-		"-t", base64.RawURLEncoding.EncodeToString(id), "-c", conf)
+		"--cluster-id="+base64.RawURLEncoding.EncodeToString(id), "-c", conf) // one argument: an id may begin with a dash
 	timed := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
 	if err := runTool(timed); err != nil {
 		return fmt.Errorf("real: format %s: %w", logs, err)

@@ -16,6 +16,8 @@ type Windows struct {
 	index  *Tree // the rows by time; nil unless shape.ByTime
 	newest atomic.Int64
 	lowest int64 // no row is in a segment before
+	closed int64 // of rows by time: all before were asked for; -1 while that is not known
+	missed int   // rows that were removed before they were asked for
 	seq    int32 // the highest restored
 	space  []byte
 }
@@ -27,6 +29,7 @@ func NewWindows(s *Shape) *Windows {
 		w.index = NewTree()
 	}
 	w.newest.Store(-1)
+	w.closed = -1
 	return w
 }
 
@@ -65,7 +68,24 @@ func (w *Windows) forget(newest int64) {
 	w.lowest = segment
 	w.tree.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment)))
 	if w.index != nil {
+		w.miss(segment * w.shape.interval())
 		w.index.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment*w.shape.interval())))
+	}
+}
+
+// miss counts the rows before a time that were not asked for yet: a jump of stream time removes them.
+func (w *Windows) miss(before int64) {
+	if w.closed < 0 {
+		return
+	}
+	at := binary.BigEndian.AppendUint64(nil, uint64(w.closed+1))
+	for past := false; ; past = true {
+		timed, _, ok, err := w.index.Seek(at, false, past)
+		if !ok || err != nil || int64(binary.BigEndian.Uint64(timed)) >= before {
+			return
+		}
+		at = append(at[:0], timed...)
+		w.missed++
 	}
 }
 
@@ -110,29 +130,41 @@ func (w *Windows) seek(r Reader, key []byte, reverse, past bool) (k, v []byte, o
 // Len is the number of rows in memory, those past their retention among them.
 func (w *Windows) Len() (int64, error) { return w.tree.Len() }
 
-// Timeline visits the rows whose time lies between two, both included, in the second order.
-func (w *Windows) Timeline(from, to int64, visit func(key, value []byte) error) error {
-	if w.shape.Memory || w.shape.Kind != Session { // Kafka Streams reads the others straight from their segments
-		from = max(from, w.shape.live(w.newest.Load()))
+// Timeline visits the rows whose time lies between two, both included, in the second order. It says how many more there were
+// that are past their retention: Kafka Streams loses them, and so do we. (Of sessions on disk it loses none: it reads
+// them straight from their segments.) What lies before to is not asked for again.
+func (w *Windows) Timeline(from, to int64, visit func(key, value []byte) error) (lost int, err error) {
+	live := w.shape.live(w.newest.Load())
+	if !w.shape.Memory && w.shape.Kind == Session {
+		live = from
 	}
+	lost, w.missed = w.missed, 0
 	at := binary.BigEndian.AppendUint64(nil, uint64(max(0, from)))
 	var local []byte
 	for past := false; ; past = true {
 		timed, _, ok, err := w.index.Seek(at, false, past)
-		if !ok || err != nil || int64(binary.BigEndian.Uint64(timed)) > to {
-			return err
+		if err != nil {
+			return lost, err
+		}
+		if !ok || int64(binary.BigEndian.Uint64(timed)) > to {
+			w.closed = max(w.closed, to)
+			return lost, nil
 		}
 		at = append(at[:0], timed...)
 		local = w.shape.fromTime(local[:0], timed)
+		if w.shape.Time(local) < live {
+			lost++
+			continue
+		}
 		value, ok, err := w.tree.Get(local)
 		if err != nil {
-			return err
+			return lost, err
 		}
 		if !ok {
 			continue
 		}
 		if err := visit(local, value); err != nil {
-			return err
+			return lost, err
 		}
 	}
 }

@@ -228,10 +228,19 @@ func sameReads(t *rapid.T, w *store.Windows, m *naive) {
 	}
 	if m.shape.ByTime {
 		got := []string{}
-		err := w.Timeline(min, max, func(k, v []byte) error {
+		lost, err := w.Timeline(min, max, func(k, v []byte) error {
 			got = append(got, decoded(m.shape, k, v))
 			return nil
 		})
+		hidden := 0
+		for _, r := range m.rows {
+			if at := m.time(r); at >= min && at <= max && !m.visible(r) && (m.shape.Memory || m.shape.Kind != store.Session) {
+				hidden++
+			}
+		}
+		if lost < hidden {
+			t.Fatalf("%d rows were lost and %d are told", hidden, lost)
+		}
 		if want := m.closed(min, max); err != nil || !slices.Equal(got, want) {
 			t.Fatalf("closed in [%d, %d], newest %d:\n got %q\nwant %q", min, max, m.newest, got, want)
 		}
@@ -330,5 +339,36 @@ func TestKeysTooShortForAWindowAreNone(t *testing.T) {
 		if s.Valid(make([]byte, least-1)) || !s.Valid(make([]byte, least)) {
 			t.Errorf("kind %d: the least key has %d bytes", kind, least)
 		}
+	}
+}
+
+func TestRowsLostToAJumpOfTimeAreCounted(t *testing.T) {
+	t.Parallel()
+	s := &store.Shape{Kind: store.Window, Retention: 100, Size: 50, ByTime: true}
+	w := store.NewWindows(s)
+	put := func(key string, start int64) { w.Put(s.Window(nil, []byte(key), start, 0), []byte("v")) }
+	seen := func(from, to int64) (n, lost int) {
+		lost, err := w.Timeline(from, to, func(_, _ []byte) error {
+			n++
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, lost
+	}
+	put("a", 0)
+	put("a", 50)
+	if n, lost := seen(0, 0); n != 1 || lost != 0 {
+		t.Errorf("the first window: %d seen, %d lost", n, lost)
+	}
+	put("b", 50)
+	put("a", 200) // the windows from 50 on are hidden
+	if n, lost := seen(1, 50); n != 0 || lost != 2 {
+		t.Errorf("hidden ones: %d seen, %d lost", n, lost)
+	}
+	put("a", 10_000_000) // the one from 200 on is removed with its segment
+	if n, lost := seen(51, 9_000_000); n != 0 || lost != 1 {
+		t.Errorf("a removed one: %d seen, %d lost", n, lost)
 	}
 }

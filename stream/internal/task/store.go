@@ -73,9 +73,13 @@ func (s *Store) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, erro
 // Len is the number of entries, those of the cache left out.
 func (s *Store) Len() (int64, error) { return s.rows.Len() }
 
-// Timeline visits the rows of a store that emits on close, by time; see store.Windows.
+// Timeline visits the rows of a store that emits on close, by time; see store.Windows. Those it has lost are counted.
 func (s *Store) Timeline(from, to int64, visit func(key, value []byte) error) error {
-	return s.windows.Timeline(from, to, visit)
+	lost, err := s.windows.Timeline(from, to, visit)
+	for range lost {
+		s.task.drop("expired")
+	}
+	return err
 }
 
 // LastSeq is the highest sequence number that was restored; see store.Windows.
