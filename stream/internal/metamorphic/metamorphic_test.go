@@ -1,4 +1,4 @@
-package stream_test
+package metamorphic
 
 import (
 	"cmp"
@@ -16,9 +16,6 @@ import (
 	"github.com/millrun/millrun/stream/state"
 	"github.com/millrun/millrun/stream/streamtest"
 )
-
-// A metamorphic test runs one random topology over one random input under many settings that may not change the answer:
-// partitions, commits, crashes, caches, kinds of stores, optimizations. What the answer is nobody has to know.
 
 // setting is how a topology is run.
 type setting struct {
@@ -449,7 +446,7 @@ func firstDifference(what string, want, got []string) string {
 }
 
 // number reads a size of the test from the environment: make bench-models runs more than make test.
-func number(name string, otherwise int) int {
+func sized(name string, otherwise int) int {
 	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
 		return n
 	}
@@ -458,8 +455,8 @@ func number(name string, otherwise int) int {
 
 func TestNoSettingChangesTheAnswer(t *testing.T) {
 	t.Parallel()
-	runs, records := number("METAMORPHIC_RUNS", len(shapes())), number("METAMORPHIC_RECORDS", 300)
-	first := number("METAMORPHIC_SEED", 0)
+	runs, records := sized("METAMORPHIC_RUNS", len(shapes())), sized("METAMORPHIC_RECORDS", 300)
+	first := sized("METAMORPHIC_SEED", 0)
 	for i := range runs {
 		seed := uint64(first + i)
 		events := input(rand.New(rand.NewPCG(seed, 2)), records)
