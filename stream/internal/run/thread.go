@@ -416,6 +416,8 @@ func (t *thread) countTask(a *active) {
 	labels := t.labels("task", a.id.String())
 	m.Add("millrun_stream_process_total", float64(c.Processed), labels...)
 	m.Add("millrun_stream_dead_letters_total", float64(c.DeadLetters), labels...)
+	m.Add("millrun_stream_cache_reads_total", float64(c.CacheReads), labels...)
+	m.Add("millrun_stream_cache_hits_total", float64(c.CacheHits), labels...)
 	for reason, n := range c.Dropped {
 		m.Add("millrun_stream_dropped_records_total", float64(n), t.labels("task", a.id.String(), "reason", reason)...)
 	}

@@ -52,7 +52,9 @@ func newStore(spec *StoreSpec, t *Task) *Store {
 // Get finds a value.
 func (s *Store) Get(key []byte) ([]byte, bool, error) {
 	if s.cache != nil {
+		s.task.counts.CacheReads++
 		if d, ok := s.cache.Get(key); ok {
+			s.task.counts.CacheHits++
 			return d.Local, d.Local != nil, nil
 		}
 	}
