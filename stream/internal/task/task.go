@@ -44,7 +44,7 @@ type Task struct {
 // Counts is what a task has done since the last call of Task.Counts.
 type Counts struct {
 	Processed, Punctuated, DeadLetters int64
-	CacheReads, CacheHits              int64 // of single keys, by operators and processors
+	CacheReads, CacheHits              int64            // of single keys, by operators and processors
 	Dropped                            map[string]int64 // by reason
 }
 
