@@ -66,7 +66,7 @@ func (b *Builder) Table[K, V any](topic Topic[K, V], opts ...TableSource) KTable
 		source, table = s.Name+"-source", s.Name
 	}
 	read := f.source(source, []string{string(topic)}, types[K, V](), s.Reset)
-	read.Table = true
+	read.Table, read.Edits = true, s.Empty != nil
 	read.Body = sourceBody(s.KeySerde, s.ValueSerde, timesOf[K, V](f, source, &s))
 	t := &tableFlow{b: b.b, ks: s.KeySerde, vs: s.ValueSerde}
 	t.n = f.node(plan.Processor, table, read)

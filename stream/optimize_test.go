@@ -170,3 +170,24 @@ func table[V any](w *strings.Builder, d *streamtest.Driver, h state.Handle[state
 		fmt.Fprintf(w, "%s %s=%v\n", h.Name(), k, v)
 	}
 }
+
+func TestATableThatDropsRowsKeepsItsChangelog(t *testing.T) {
+	t.Parallel()
+	for _, empty := range []bool{false, true} {
+		b := stream.NewBuilder()
+		opts := []stream.TableSource{stream.As("rows")}
+		if empty {
+			opts = append(opts, stream.DeleteWhen(func(v string) bool { return v == "" }))
+		}
+		b.Table(textual("table"), opts...)
+		d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{Optimize: stream.ReuseSourceTopics}))
+		in := d.Input(textual("table"))
+		in.Pipe("a", "x")
+		in.Pipe("a", "")
+		d.Crash()
+		v, ok, err := d.Store(state.TimestampedKeyValue[string, string]("rows")).Get("a")
+		if err != nil || v != "" || ok == empty {
+			t.Errorf("DeleteWhen %v: the row is %q %v %v after a crash", empty, v, ok, err)
+		}
+	}
+}

@@ -78,7 +78,7 @@ func (p *Plan) checkPartitions() (faults []Fault) {
 			numbers[t] = given[t]
 		}
 		if !equal(numbers) {
-			faults = append(faults, Fault{g.site, g.op, "", fmt.Errorf("topics that are joined need equally many partitions: %s", listed(numbers))})
+			faults = append(faults, Fault{g.site, g.op, "", fmt.Errorf("topics that are joined need equally many partitions: %s; lead one of them through Repartition", listed(numbers))})
 		}
 	}
 	return faults
@@ -129,7 +129,7 @@ func (p *Plan) common(g *group, given, partitions map[string]int32) (n int32, er
 	}
 	for _, numbers := range []map[string]int32{outside, fixed} {
 		if !equal(numbers) {
-			return 0, g.fault("topics that are joined need equally many partitions: %s", listed(numbers))
+			return 0, g.fault("topics that are joined need equally many partitions: %s; lead one of them through Repartition", listed(numbers))
 		}
 		for _, same := range numbers {
 			return same, nil

@@ -48,6 +48,7 @@ type Node struct {
 	Alone    bool           // a source that is not merged with another of the same topics, which is then a fault
 	Internal bool           // Topics is one repartition topic
 	Table    bool           // a source that a table is made of
+	Edits    bool           // of a table's source: the table keeps something else than the topic says
 	Global   bool           // it serves a global store: one task of the instance runs it, over all partitions
 	Rekeys   bool           // its records may have another key
 	Revalues bool           // its records may have a value of another type

@@ -18,10 +18,10 @@ func (p *Plan) optimize(o Optimization) {
 	}
 }
 
-// reuseSources makes the topic of a table the changelog of its store: both hold the same.
+// reuseSources makes the topic of a table the changelog of its store where both hold the same.
 func (p *Plan) reuseSources() {
 	for _, n := range p.Nodes {
-		if n.Kind != Source || !n.Table || n.Global {
+		if n.Kind != Source || !n.Table || n.Global || n.Edits {
 			continue
 		}
 		for _, table := range n.Children {

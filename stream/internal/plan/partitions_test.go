@@ -101,7 +101,7 @@ func TestJoinedTopicsAgree(t *testing.T) {
 			s.join(b, s.source("c"))
 		}, map[string]int32{"a": 2, "b": 5, "c": 4}, map[string]int32{"app-x": 4, "app-y": 4}, ""},
 		{"sources differ", func(s sketch) { s.join(s.source("a"), s.source("b")) },
-			map[string]int32{"a": 2, "b": 3}, nil, "here.go:7: Join: topics that are joined need equally many partitions: a has 2, b has 3"},
+			map[string]int32{"a": 2, "b": 3}, nil, "here.go:7: Join: topics that are joined need equally many partitions: a has 2, b has 3; lead one of them through Repartition"},
 		{"a number that was given does not fit a source", func(s sketch) {
 			s.join(s.hop(s.source("a"), "x", 7), s.source("b"))
 		}, map[string]int32{"a": 2, "b": 3}, nil, `the repartition topic "app-x" was given 7 partitions, and the topics it is joined with have 3`},
