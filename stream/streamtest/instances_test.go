@@ -84,3 +84,18 @@ func TestTheLastInstanceDoesNotCrash(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 }
+
+func TestAClosedDriverHasEnded(t *testing.T) {
+	t.Parallel()
+	said := failing(t, func(t testing.TB) {
+		b := stream.NewBuilder()
+		b.Stream[string, string]("in").Peek(func(_, _ string) { panic("no") })
+		d := streamtest.New(t, b)
+		d.Input[string, string]("in").Pipe("k", "v")
+		d.Close()
+		d.Close()
+	})
+	if strings.Count(said, "the topology stopped") != 1 {
+		t.Errorf("said %q", said)
+	}
+}

@@ -345,6 +345,7 @@ func run(t *testing.T, seed uint64, events []event, s setting) (result, shape, s
 		c.CommitInterval = 365 * day
 	}
 	d := streamtest.New(t, b, streamtest.WithConfig(c), streamtest.WithPartitions(s.partitions))
+	defer d.Close()
 	ins := map[string]*streamtest.TestInput[string, int64]{"a": d.Input[string, int64]("a"), "b": d.Input[string, int64]("b")}
 	commits := 0
 	commit := func() {
