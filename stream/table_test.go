@@ -143,45 +143,50 @@ func TestARowWithoutKeyIsDroppedAndCounted(t *testing.T) {
 	}
 }
 
+// boom is a user function that panics when it is told to.
+func boom(v string) string {
+	if v == "boom" {
+		panic("boom")
+	}
+	return v
+}
+
+// fragile are tables with a function that may fail.
+var fragile = map[string]struct {
+	build func(b *stream.Builder)
+	node  string
+	last  string // what is seen in the end if a handler goes on
+}{
+	"Join": {func(b *stream.Builder) {
+		table := b.Table[string, string]("in")
+		table.LeftJoin(table, func(_, v, _ string, _ bool) string { return boom(v) }, stream.Named("x")).ToStream().To("out")
+	}, "x-join-this", "last"},
+	"JoinTable": {func(b *stream.Builder) {
+		s := b.Stream[string, string]("in")
+		s.LeftJoinTable(s.ToTable(), func(_, v, _ string, _ bool) string { return boom(v) }, stream.Named("x")).To("out")
+	}, "x", "last"},
+	"GroupBy": {func(b *stream.Builder) {
+		b.Table[string, string]("in").GroupBy(func(k, v string) (string, string) { return boom(v), v }, stream.Named("x")).
+			Reduce(keepFirst, keepFirst).ToStream().To("out")
+	}, "x", "fine"}, // the next change would take the row out of the group it was never in
+	"Reduce": {func(b *stream.Builder) {
+		b.Table[string, string]("in").GroupBy(swapped).
+			Reduce(func(_, v string) string { return boom(v) }, keepFirst, stream.Named("x")).ToStream().To("out")
+	}, "x", "last"},
+	"TransformValues": {func(b *stream.Builder) {
+		b.Table[string, string]("in").TransformValues(stream.FixedKeyProcessorFunc(
+			func(ctx *stream.FixedKeyProcessorContext[string, string], r stream.FixedKeyRecord[string, string]) error {
+				if r.Value == "boom" {
+					return errors.New("boom")
+				}
+				return ctx.Forward(r)
+			}), stream.Named("x")).ToStream().To("out")
+	}, "x", "last"},
+}
+
 func TestAFailingFunctionOfATableIsTheHandlers(t *testing.T) {
 	t.Parallel()
-	boom := func(v string) string {
-		if v == "boom" {
-			panic("boom")
-		}
-		return v
-	}
-	for name, c := range map[string]struct {
-		build func(b *stream.Builder)
-		node  string
-		last  string // what is seen in the end if a handler goes on
-	}{
-		"Join": {func(b *stream.Builder) {
-			table := b.Table[string, string]("in")
-			table.LeftJoin(table, func(_, v, _ string, _ bool) string { return boom(v) }, stream.Named("x")).ToStream().To("out")
-		}, "x-join-this", "last"},
-		"JoinTable": {func(b *stream.Builder) {
-			s := b.Stream[string, string]("in")
-			s.LeftJoinTable(s.ToTable(), func(_, v, _ string, _ bool) string { return boom(v) }, stream.Named("x")).To("out")
-		}, "x", "last"},
-		"GroupBy": {func(b *stream.Builder) {
-			b.Table[string, string]("in").GroupBy(func(k, v string) (string, string) { return boom(v), v }, stream.Named("x")).
-				Reduce(keepFirst, keepFirst).ToStream().To("out")
-		}, "x", "fine"}, // the next change would take the row out of the group it was never in
-		"Reduce": {func(b *stream.Builder) {
-			b.Table[string, string]("in").GroupBy(swapped).
-				Reduce(func(_, v string) string { return boom(v) }, keepFirst, stream.Named("x")).ToStream().To("out")
-		}, "x", "last"},
-		"TransformValues": {func(b *stream.Builder) {
-			b.Table[string, string]("in").TransformValues(stream.FixedKeyProcessorFunc(
-				func(ctx *stream.FixedKeyProcessorContext[string, string], r stream.FixedKeyRecord[string, string]) error {
-					if r.Value == "boom" {
-						return errors.New("boom")
-					}
-					return ctx.Forward(r)
-				}), stream.Named("x")).ToStream().To("out")
-		}, "x", "last"},
-	} {
+	for name, c := range fragile {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, goOn := range []bool{false, true} {
