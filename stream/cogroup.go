@@ -184,7 +184,7 @@ func cogroupedWindows[K, A any](c *cogroup, opts []Materialized, w windowing, ma
 	t := windowedFlow[K, A](m, c.ks, set, w)
 	empty := emptiness[A](m, set.Empty)
 	nodes := c.nodes(m, t, &set, parents, func(i int, n *plan.Node) body {
-		n.Grace = &w.grace
+		n.Grace, n.Idle = &w.grace, w.idle
 		return make(t, c.members[i].fold.(adding[K, A]), empty)
 	})
 	t.n = merged[Windowed[K], A](m, &set, nodes)

@@ -51,9 +51,9 @@ const (
 // TimeWindows is a definition of tumbling, hopping, sliding or unlimited windows. It is a small immutable value. All its
 // durations are whole milliseconds.
 type TimeWindows struct {
-	kind                 windowKind
-	size, advance, grace time.Duration // of sliding windows, size is the difference
-	start                time.Time     // of an unlimited one
+	kind                       windowKind
+	size, advance, grace, idle time.Duration // of sliding windows, size is the difference
+	start                      time.Time     // of an unlimited one
 }
 
 // Tumbling windows follow each other without gap or overlap, the first one from 1970 on.
@@ -81,6 +81,14 @@ func (w TimeWindows) Grace(d time.Duration) TimeWindows {
 	return w
 }
 
+// Idle lets windows close when their input goes quiet: once no record has come for d of the wall clock, stream time goes on
+// with it, for these windows, for Emit(OnClose) and for a Suppress behind. Without it the last windows wait for the next
+// record. What they then take depends on when records came, and is not repeated alike. Default: 0, never.
+func (w TimeWindows) Idle(d time.Duration) TimeWindows {
+	w.idle = d
+	return w
+}
+
 // Over windows a grouped stream. (The window is the subject because the other way round is an instantiation cycle.)
 func (w TimeWindows) Over[K, V any](g KGroupedStream[K, V]) TimeWindowedKStream[K, V] {
 	m := g.g.b.at("Over")
@@ -105,6 +113,9 @@ func (w TimeWindows) check(m maker) {
 		if w.grace != 0 {
 			errs = append(errs, errors.New("Unlimited has no end, and so no Grace: leave it out"))
 		}
+		if w.idle != 0 {
+			errs = append(errs, errors.New("Unlimited has no end, and so no Idle: leave it out"))
+		}
 	case w.kind == sliding:
 		errs = append(errs, whole("Sliding", w.size, 0))
 	default:
@@ -117,6 +128,7 @@ func (w TimeWindows) check(m maker) {
 	if err := errors.Join(errs...); err != nil {
 		m.faultf("", "%w", err)
 	}
+	checkIdle(m, w.idle)
 }
 
 // whole checks a duration of windows.
@@ -128,7 +140,7 @@ func whole(what string, d, least time.Duration) error {
 }
 
 // SessionWindows is a definition of sessions. It is a small immutable value. Its durations are whole milliseconds.
-type SessionWindows struct{ gap, grace time.Duration }
+type SessionWindows struct{ gap, grace, idle time.Duration }
 
 // Session is a run of records no further than gap from each other.
 func Session(gap time.Duration) SessionWindows { return SessionWindows{gap: gap} }
@@ -136,6 +148,12 @@ func Session(gap time.Duration) SessionWindows { return SessionWindows{gap: gap}
 // Grace is how long after its end a session accepts records, beyond the gap. Default: 0.
 func (w SessionWindows) Grace(d time.Duration) SessionWindows {
 	w.grace = d
+	return w
+}
+
+// Idle lets sessions close when their input goes quiet, as TimeWindows.Idle does. Default: 0, never.
+func (w SessionWindows) Idle(d time.Duration) SessionWindows {
+	w.idle = d
 	return w
 }
 
@@ -155,4 +173,5 @@ func (w SessionWindows) check(m maker) {
 	if err := errors.Join(whole("the session's gap", w.gap, time.Millisecond), whole("Grace", w.grace, 0)); err != nil {
 		m.faultf("", "%w", err)
 	}
+	checkIdle(m, w.idle)
 }

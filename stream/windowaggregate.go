@@ -2,6 +2,7 @@ package stream
 
 import (
 	"math"
+	"time"
 
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/task"
@@ -13,20 +14,42 @@ type windowed[K, V, A any] struct {
 	rows   *rows[Windowed[K], A]
 	emit   *finals // nil: every update is forwarded
 	grace  int64
-	newest int64 // the highest time of any record; not restored, as in Java
+	newest int64       // the highest time of any record; not restored, as in Java
+	quiet  *task.Quiet // moves newest on when the input is quiet; nil: nothing does
 	nilIn  bool
 }
 
 func newWindowed[K, V, A any](a *task.Assembly, n *plan.Node, t *tableFlow, s EmitStrategy, f fold[K, V, A]) windowed[K, V, A] {
-	return windowed[K, V, A]{
+	g := windowed[K, V, A]{
 		folding: newFolding(t, f), rows: newRows[Windowed[K], A](a, n, t), emit: newFinals(a, n, t.decl.Name, s),
 		grace: *n.Grace, newest: -1, nilIn: hasNil[V](),
 	}
+	if n.Idle > 0 {
+		g.quiet = a.Task.Quiet(t.decl.Name, n.Idle)
+	}
+	return g
+}
+
+// watch closes windows while the input is quiet: leave emits what closed before a time.
+func (g *windowed[K, V, A]) watch(a *task.Assembly, leave func(r *task.Rec, closed int64) error) {
+	if g.quiet == nil || g.emit == nil {
+		return
+	}
+	a.OnInit(g.rows.node, func() error {
+		a.Task.Schedule(g.rows.node.Index, g.quiet.Interval(), task.WallClock, func(now time.Time) error {
+			g.newest = max(g.newest, g.quiet.At(now))
+			return leave(a.Task.Rec(), g.newest-g.grace)
+		})
+		return nil
+	})
 }
 
 // begin takes a record's time. Windows that end before what it returns are closed.
 func (g *windowed[K, V, A]) begin(r *task.Rec) int64 {
 	g.newest = max(g.newest, r.Time)
+	if g.quiet != nil {
+		g.newest = g.quiet.See(r.Time, r.Task().Now())
+	}
 	return g.newest - g.grace
 }
 
@@ -62,6 +85,7 @@ func windowBody[K, V, A any](t *tableFlow, w TimeWindows, s EmitStrategy, f fold
 		if g.unlimited {
 			g.size, g.advance = math.MaxInt64, math.MaxInt64
 		}
+		g.watch(a, g.leave)
 		return g.take
 	})
 }

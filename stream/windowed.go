@@ -120,13 +120,14 @@ type windowing struct {
 	size      time.Duration // of the windows, as their store and their keys know it
 	least     time.Duration // the shortest time its store may keep them
 	grace     int64         // how long after its end a window is open, in milliseconds
+	idle      time.Duration // see TimeWindows.Idle
 	emit      EmitStrategy
 	cached    bool   // in Java, its store may have a cache even if results wait for windows to close
 	retention string // how least comes about, for messages
 }
 
 func (w TimeWindows) windowing(emit EmitStrategy) windowing {
-	out := windowing{kind: store.Window, size: w.size, least: w.size + w.grace, grace: w.grace.Milliseconds(), emit: emit, retention: "size plus grace", cached: true}
+	out := windowing{kind: store.Window, size: w.size, least: w.size + w.grace, grace: w.grace.Milliseconds(), idle: w.idle, emit: emit, retention: "size plus grace", cached: true}
 	if w.kind == sliding { // as far back as a window may begin that a record still makes another one of
 		out.least, out.retention, out.cached = 2*w.size+w.grace, "twice the difference plus grace", false
 	}
@@ -138,7 +139,7 @@ func (w TimeWindows) windowing(emit EmitStrategy) windowing {
 
 func (w SessionWindows) windowing(emit EmitStrategy) windowing {
 	sum := w.gap + w.grace
-	return windowing{kind: store.Session, least: sum, grace: sum.Milliseconds(), emit: emit, retention: "gap plus grace"}
+	return windowing{kind: store.Session, least: sum, grace: sum.Milliseconds(), idle: w.idle, emit: emit, retention: "gap plus grace"}
 }
 
 // overWindows adds an aggregation over time windows.
@@ -186,7 +187,7 @@ func windowedTable[K, V, A any](m maker, g *grouping, prefix string, set opt.Set
 func windowedNode(m maker, t *tableFlow, name string, w windowing, parent *plan.Node) *plan.Node {
 	n := m.node(plan.Processor, name, parent)
 	n.Stores = t.stores()
-	n.Grace = &w.grace
+	n.Grace, n.Idle = &w.grace, w.idle
 	return n
 }
 
