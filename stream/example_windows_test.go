@@ -16,7 +16,7 @@ type teamOrder struct {
 // shownWindows pipes orders of a team, by the second they come at, and prints the windows that come out.
 func shownWindows(weights stream.KTable[stream.Windowed[string], int64], b *stream.Builder, seconds ...int64) {
 	const (
-		orders stream.Topic[string, teamOrder]               = "orders"
+		orders stream.Topic[string, teamOrder]              = "orders"
 		out    stream.Topic[stream.Windowed[string], int64] = "weights"
 	)
 	weights.ToStream().To(out)
