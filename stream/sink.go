@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"reflect"
@@ -173,6 +172,9 @@ func (w *writer[K, V]) chosen(r *task.Rec, k K, v V) (string, error) {
 		at = RecordMetadata{in.Topic, in.Partition, in.Offset}
 	}
 	topic := w.to.choose(k, v, at)
+	if topic == w.topic {
+		return topic, nil // it was looked at before
+	}
 	return topic, legalTopic(topic)
 }
 
@@ -195,13 +197,10 @@ func (w *writer[K, V]) place(r *task.Rec, k K, v V, key, value []byte) error {
 		r.Drop("no partition")
 		return nil
 	}
-	var errs []error
-	for _, chosen := range all {
-		_, err := within(chosen, n)
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return faulty(task.Serialization, w.node, err)
+	for _, chosen := range all { // all or none
+		if _, err := within(chosen, n); err != nil {
+			return faulty(task.Serialization, w.node, err)
+		}
 	}
 	for _, p := range all {
 		w.send(r, int32(p), key, value)

@@ -14,6 +14,8 @@ package streamtest
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -155,7 +157,7 @@ func (d *Driver) restore(t *task.Task) {
 		}
 		t.Restore(s.Name, log)
 	}
-	for at := range d.logs {
+	for _, at := range slices.SortedFunc(maps.Keys(d.logs), byPlace) {
 		d.reads(t, at.topic)
 	}
 	var at []task.Offset

@@ -1,9 +1,11 @@
 package streamtest
 
 import (
+	"cmp"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
@@ -35,10 +37,7 @@ func (d *Driver) load() {
 }
 
 func byPlace(a, b place) int {
-	if a.topic != b.topic {
-		return map[bool]int{true: -1, false: 1}[a.topic < b.topic]
-	}
-	return int(a.partition - b.partition)
+	return cmp.Or(strings.Compare(a.topic, b.topic), cmp.Compare(a.partition, b.partition))
 }
 
 // update puts a record into its global store.
