@@ -344,7 +344,7 @@ func (p *suppressor[K, V]) emit(r *task.Rec, h *store.Held) error {
 // suppressedView reads the table as it is for those below: what is held back has not happened yet.
 func suppressedView[K, V any](from *tableFlow, name string) (any, []string) {
 	open, stores := viewOf[K, V](from)
-	return viewing[K, V](func(a *task.Assembly) viewer[K, V] {
+	return func(a *task.Assembly) viewer[K, V] {
 		above := open(a)
 		kept, _ := a.Task.Store(name)
 		b := kept.Face().(*buffer[K, V])
@@ -355,5 +355,5 @@ func suppressedView[K, V any](from *tableFlow, name string) (any, []string) {
 			}
 			return above.get(k)
 		}}
-	}), append([]string{name}, stores...)
+	}, append([]string{name}, stores...)
 }
