@@ -57,7 +57,7 @@ func (t *Topology) AddProcessor[K, V, K2, V2 any, P Processor[K, V, K2, V2]](nam
 	}
 	m.named(name, s.Name)
 	n := m.node(plan.Processor, name, parentsOf(m, name, parents)...)
-	n.Rekeys, n.Revalues = true, true
+	n.Revalues = true // see KStream.Process
 	m.uses(n, &s)
 	checkLife[*ProcessorContext[K2, V2]](m, name, reflect.TypeFor[P]())
 	n.Body = processBody[K, V, K2, V2](supplier)

@@ -15,7 +15,7 @@ import (
 func (s KStream[K, V]) Process[K2, V2 any, P Processor[K, V, K2, V2]](supplier func() P, opts ...Processed) KStream[K2, V2] {
 	m := s.s.b.at("Process")
 	n := m.process(s.s.n, "KSTREAM-PROCESSOR-", opts)
-	n.Rekeys, n.Revalues = true, true
+	n.Revalues = true // no Rekeys: repartitions below are never merged, as in Kafka Streams, nor moved above
 	checkLife[*ProcessorContext[K2, V2]](m, n.Name, reflect.TypeFor[P]())
 	n.Body = processBody[K, V, K2, V2](supplier)
 	return KStream[K2, V2]{s: &flow{b: s.s.b, n: n, rekeyed: true}}

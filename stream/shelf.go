@@ -74,9 +74,11 @@ func mappedView[K, V, V2 any](from *tableFlow, f func(K, V) (V2, bool)) (any, []
 			if !ok || err != nil {
 				return out, false, err
 			}
-			out.time = r.time
-			out.value, ok = f(k, r.value)
-			return out, ok, nil
+			v, ok := f(k, r.value)
+			if !ok {
+				return out, false, nil // a filter's f has returned the value all the same
+			}
+			return row[V2]{v, r.time}, true, nil
 		}
 		v := viewer[K, V2]{get: func(k K) (row[V2], bool, error) {
 			r, ok, err := above.get(k)
