@@ -183,6 +183,9 @@ func find[T any](rs *resolver, named any) (serde.Serde[T], error) {
 		if w, ok := any(*new(T)).(interface{ unnamed() error }); ok {
 			return nil, w.unnamed()
 		}
+		if o, ok := any(*new(T)).(interface{ own() any }); ok {
+			return o.own().(serde.Serde[T]), nil
+		}
 		return serde.For[T](rs.registry)
 	}
 	named, err := store.Bind(named, rs.registry)

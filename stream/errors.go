@@ -104,7 +104,8 @@ func IsRetryable(err error) bool {
 }
 
 // Failure is a record that could not be handled, with its source bytes. Key and Value are as the topic had them; after a
-// punctuation there are none, and Topic is "".
+// punctuation there are none, and Topic is "". As a record's value it is written as the source's bytes, unchanged, and the
+// cause as Kafka Streams' __streams.errors.* headers (KIP-1034): a dead letter.
 type Failure struct {
 	Stage     Stage
 	Task      TaskID
@@ -151,13 +152,6 @@ func handler(h ErrorHandler) task.Handler {
 		return nil
 	}
 	return func(ctx context.Context, f task.Failure) task.Response {
-		out := Failure{
-			Stage: Stage(f.Stage), Task: TaskID{f.Task.Sub, f.Task.Partition}, Node: f.Node,
-			Timestamp: time.UnixMilli(f.Time).UTC(), Headers: f.Headers, Attempts: f.Attempts, Err: f.Err,
-		}
-		if in := f.Source; in != nil {
-			out.Topic, out.Partition, out.Offset, out.Key, out.Value = in.Topic, in.Partition, in.Offset, in.Key, in.Value
-		}
-		return h(ctx, out).r
+		return h(ctx, failureOf(&f)).r
 	}
 }

@@ -38,15 +38,18 @@ type step[K, V any] = func(r *task.Rec, k K, v V) error
 
 // children is the step of all that hang below n. With several, each is a unit of failure: where a handler gives a record
 // up, it gives it up for one child, and the others still get it, as in Java.
-func children[K, V any](a *task.Assembly, n *plan.Node) step[K, V] {
-	switch len(n.Children) {
+func children[K, V any](a *task.Assembly, n *plan.Node) step[K, V] { return among[K, V](a, n.Children) }
+
+// among is children for some of them.
+func among[K, V any](a *task.Assembly, nodes []*plan.Node) step[K, V] {
+	switch len(nodes) {
 	case 0:
 		return func(*task.Rec, K, V) error { return nil }
 	case 1:
-		return child[K, V](a, n.Children[0])
+		return child[K, V](a, nodes[0])
 	}
-	all := make([]step[K, V], len(n.Children))
-	for i, c := range n.Children {
+	all := make([]step[K, V], len(nodes))
+	for i, c := range nodes {
 		all[i] = guard(child[K, V](a, c))
 	}
 	return func(r *task.Rec, k K, v V) error {

@@ -93,7 +93,7 @@ func sinkBody[K, V any](k, v any, to target[K, V], places placing[K, V]) body {
 		}
 		rs.note(n, ks, vs)
 		return func(_ *task.Assembly, n *plan.Node) any {
-			w := &writer[K, V]{node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V]()}
+			w := &writer[K, V]{null: nullOf[V](), node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V]()}
 			if s, ok := ks.(interface{ Inner(key []byte) []byte }); ok && !n.Internal {
 				w.inner = s.Inner
 			}
@@ -111,6 +111,7 @@ type writer[K, V any] struct {
 	vs               serde.Serde[V]
 	places           placing[K, V]
 	nilKey, nilValue bool
+	null             func(V) bool            // of failures: there was no value; nil of all else
 	inner            func(key []byte) []byte // of a windowed key, the part that chooses the partition; nil is all of it
 	headers          serde.Headers           // what the serdes see and set: the record's own are shared with its siblings
 }
@@ -135,7 +136,9 @@ func (w *writer[K, V]) write(r *task.Rec, k K, v V) (err error) {
 		if value, err = w.vs.Append(t.Space(), v, serde.Meta{Topic: w.topic, Headers: &w.headers}); err != nil {
 			return faulty(task.Serialization, w.node, fmt.Errorf("value: %w", err))
 		}
-		value = t.Keep(value)
+		if value = t.Keep(value); w.null != nil && w.null(v) {
+			value = nil
+		}
 	}
 	switch {
 	case w.places.one != nil || w.places.many != nil:

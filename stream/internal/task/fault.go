@@ -120,12 +120,12 @@ func (r *Rec) Settle(err error, attempts int) (retry bool, final error) {
 
 // The headers of a dead letter (KIP-1034).
 const (
-	headerException = "__streams.errors.exception"
-	headerMessage   = "__streams.errors.message"
-	headerStack     = "__streams.errors.stacktrace"
-	headerTopic     = "__streams.errors.topic"
-	headerPartition = "__streams.errors.partition"
-	headerOffset    = "__streams.errors.offset"
+	HeaderException = "__streams.errors.exception"
+	HeaderMessage   = "__streams.errors.message"
+	HeaderStack     = "__streams.errors.stacktrace"
+	HeaderTopic     = "__streams.errors.topic"
+	HeaderPartition = "__streams.errors.partition"
+	HeaderOffset    = "__streams.errors.offset"
 )
 
 // DeadLetter is the record that tells a failure: the source's bytes as they came, its headers and the cause. After a
@@ -137,22 +137,23 @@ func (f Failure) DeadLetter(topic string) Output {
 		o.Key, o.Value = f.Source.Key, f.Source.Value
 		h = slices.Clip(f.Source.Headers)
 	}
-	o.Headers = f.headers(h)
+	o.Headers = f.Tell(h)
 	return o
 }
 
-func (f Failure) headers(h serde.Headers) serde.Headers {
-	h.Set(headerException, []byte(cause(f.Err)))
-	h.Set(headerMessage, []byte(f.Err.Error()))
+// Tell sets the headers of a dead letter.
+func (f Failure) Tell(h serde.Headers) serde.Headers {
+	h.Set(HeaderException, []byte(cause(f.Err)))
+	h.Set(HeaderMessage, []byte(f.Err.Error()))
 	stack := f.Stack
 	if stack == "" {
 		stack = chain(f.Node, f.Err)
 	}
-	h.Set(headerStack, []byte(stack))
+	h.Set(HeaderStack, []byte(stack))
 	if f.Source != nil {
-		h.Set(headerTopic, []byte(f.Source.Topic))
-		h.Set(headerPartition, []byte(strconv.Itoa(int(f.Source.Partition))))
-		h.Set(headerOffset, []byte(strconv.FormatInt(f.Source.Offset, 10)))
+		h.Set(HeaderTopic, []byte(f.Source.Topic))
+		h.Set(HeaderPartition, []byte(strconv.Itoa(int(f.Source.Partition))))
+		h.Set(HeaderOffset, []byte(strconv.FormatInt(f.Source.Offset, 10)))
 	}
 	return h
 }
