@@ -98,6 +98,9 @@ func (w *Windows) Restore(logged, value []byte) {
 	w.Put(local, value)
 }
 
+// Newest is the store's own time: that of the newest row ever put, -1 before the first.
+func (w *Windows) Newest() int64 { return w.newest.Load() }
+
 // LastSeq is the highest sequence number that was restored: those that follow must not overwrite what is there.
 func (w *Windows) LastSeq() int32 { return w.seq }
 

@@ -84,6 +84,9 @@ func (s *Store) Timeline(from, to int64, visit func(key, value []byte) error) er
 	return err
 }
 
+// Newest is the time of a windowed store; see store.Windows.
+func (s *Store) Newest() int64 { return s.windows.Newest() }
+
 // LastSeq is the highest sequence number that was restored; see store.Windows.
 func (s *Store) LastSeq() int32 { return s.windows.LastSeq() }
 
