@@ -94,7 +94,7 @@ func TestFaultsOfATopologyOfProcessors(t *testing.T) {
 	top.AddSource("again", []textual{"in"})
 	top.AddSource("none", []textual{})
 	top.AddSink("lonely", "out", []textNode{})
-	top.AddSink("strange", "out", []textNode{other, textNode{}})
+	top.AddSink("strange", "out", []textNode{other, {}})
 	top.AddSink("ints", "numbers", []stream.Node[string, int64]{top.AddSource("n", []stream.Topic[string, int64]{"numbers"})})
 	top.AddSink("texts", "numbers", []textNode{src})
 	top.AddStore(common, state.KeyValue[string, string]("shared"))

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -48,7 +49,7 @@ func (c CogroupedKStream[K, A]) Cogroup[V any](g KGroupedStream[K, V], add func(
 		return c
 	}
 	out := *c.c
-	out.members = append(out.members[:len(out.members):len(out.members)], memberOf(g.g, add))
+	out.members = append(slices.Clip(out.members), memberOf(g.g, add))
 	return CogroupedKStream[K, A]{c: &out}
 }
 
@@ -117,7 +118,7 @@ func (c *cogroup) parents(m maker, set *opt.Settings) []*plan.Node {
 }
 
 // nodes adds the node that aggregates each stream; all share the table's store.
-func (c *cogroup) nodes(m maker, t *tableFlow, set *opt.Settings, parents []*plan.Node, make func(i int, n *plan.Node) body) []*plan.Node {
+func (c *cogroup) nodes(m maker, t *tableFlow, set *opt.Settings, parents []*plan.Node, with func(i int, n *plan.Node) body) []*plan.Node {
 	var out []*plan.Node
 	for i, p := range parents {
 		own := ""
@@ -126,7 +127,7 @@ func (c *cogroup) nodes(m maker, t *tableFlow, set *opt.Settings, parents []*pla
 		}
 		n := m.node(plan.Processor, m.b.graph.Named(own, "COGROUPKSTREAM-AGGREGATE-"), p)
 		n.Stores = t.stores()
-		n.Body = make(i, n)
+		n.Body = with(i, n)
 		out = append(out, n)
 	}
 	return out
@@ -178,14 +179,14 @@ func (w SessionWindowedCogroupedKStream[K, A]) Aggregate(init func() A, merge fu
 }
 
 // cogroupedWindows adds the nodes of a cogrouped aggregation over windows.
-func cogroupedWindows[K, A any](c *cogroup, opts []Materialized, w windowing, make func(*tableFlow, adding[K, A], func(A) bool) body) KTable[Windowed[K], A] {
+func cogroupedWindows[K, A any](c *cogroup, opts []Materialized, w windowing, with func(*tableFlow, adding[K, A], func(A) bool) body) KTable[Windowed[K], A] {
 	m, set := c.begin("Aggregate", opts)
 	parents := c.parents(m, &set)
 	t := windowedFlow[K, A](m, c.ks, set, w)
 	empty := emptiness[A](m, set.Empty)
 	nodes := c.nodes(m, t, &set, parents, func(i int, n *plan.Node) body {
 		n.Grace, n.Idle = &w.grace, w.idle
-		return make(t, c.members[i].fold.(adding[K, A]), empty)
+		return with(t, c.members[i].fold.(adding[K, A]), empty)
 	})
 	t.n = merged[Windowed[K], A](m, &set, nodes)
 	return KTable[Windowed[K], A]{t: t}

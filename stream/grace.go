@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 
 	"github.com/millrun/millrun/internal/layout"
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -29,7 +30,7 @@ func withGrace[K, V, V2, R any](m maker, n *plan.Node, t *tableFlow, set *opt.Se
 	}
 	d := graceDecl[K, V](n.Name+"-Buffer", set.KeySerde, set.ValueSerde)
 	m.b.keep(m, d)
-	n.Stores = append(n.Stores[:len(n.Stores):len(n.Stores)], d.Name)
+	n.Stores = append(slices.Clip(n.Stores), d.Name)
 	n.Body = graceBody(d.Name, set.Grace.Milliseconds(), open, l)
 }
 

@@ -55,20 +55,20 @@ func viewOf[K, V any](t *tableFlow) (viewing[K, V], []string) {
 
 // shelfView reads the table's own store.
 func shelfView[K, V any](t *tableFlow) (any, []string) {
-	return viewing[K, V](func(a *task.Assembly) viewer[K, V] {
+	return func(a *task.Assembly) viewer[K, V] {
 		own := shelved[K, V](a, t)
 		v := viewer[K, V]{get: own.get}
 		if s, ok := own.(versionedShelf[K, V]); ok {
 			v.asOf = s.asOf
 		}
 		return v
-	}), []string{t.decl.Name}
+	}, []string{t.decl.Name}
 }
 
 // mappedView computes rows from those of the table above: f returns false for a row that is not there.
 func mappedView[K, V, V2 any](from *tableFlow, f func(K, V) (V2, bool)) (any, []string) {
 	open, stores := viewOf[K, V](from)
-	return viewing[K, V2](func(a *task.Assembly) viewer[K, V2] {
+	return func(a *task.Assembly) viewer[K, V2] {
 		above := open(a)
 		one := func(k K, r row[V], ok bool, err error) (out row[V2], _ bool, _ error) {
 			if !ok || err != nil {
@@ -91,7 +91,7 @@ func mappedView[K, V, V2 any](from *tableFlow, f func(K, V) (V2, bool)) (any, []
 			}
 		}
 		return v
-	}), stores
+	}, stores
 }
 
 // shelved opens a table's store.

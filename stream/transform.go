@@ -103,7 +103,7 @@ func transformBody[K, V, V2 any, P FixedKeyProcessor[K, V, V2]](t *tableFlow, su
 // asked about rows that are not there, too.
 func transformedView[K, V, V2 any, P FixedKeyProcessor[K, V, V2]](from *tableFlow, name string, supplier func() P, none func(V2) bool, used []string) (any, []string) {
 	open, stores := viewOf[K, V](from)
-	return viewing[K, V2](func(a *task.Assembly) viewer[K, V2] {
+	return func(a *task.Assembly) viewer[K, V2] {
 		above := open(a)
 		f := newTransformer(a, nodeNamed(a, name), FixedKeyProcessor[K, V, V2](supplier()), none)
 		one := func(k K, r row[V], ok bool, err error) (row[V2], bool, error) {
@@ -127,7 +127,7 @@ func transformedView[K, V, V2 any, P FixedKeyProcessor[K, V, V2]](from *tableFlo
 			}
 		}
 		return v
-	}), union(stores, used)
+	}, union(stores, used)
 }
 
 // nodeNamed finds a node that is in the plan.

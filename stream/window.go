@@ -105,8 +105,8 @@ func (w TimeWindows) OverCogrouped[K, A any](c CogroupedKStream[K, A]) TimeWindo
 // check reports what makes no window.
 func (w TimeWindows) check(m maker) {
 	var errs []error
-	switch {
-	case w.kind == unlimited:
+	switch w.kind {
+	case unlimited:
 		if w.start.UnixMilli() < 0 {
 			errs = append(errs, fmt.Errorf("Unlimited(%s) begins before 1970", w.start))
 		}
@@ -116,7 +116,7 @@ func (w TimeWindows) check(m maker) {
 		if w.idle != 0 {
 			errs = append(errs, errors.New("Unlimited has no end, and so no Idle: leave it out"))
 		}
-	case w.kind == sliding:
+	case sliding:
 		errs = append(errs, whole("Sliding", w.size, 0))
 	default:
 		errs = append(errs, whole("the window's size", w.size, time.Millisecond), whole("the window's advance", w.advance, time.Millisecond))

@@ -19,7 +19,11 @@ func TestSerdesAreKafkasInAllFacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var facts []struct{ Serde, Value, Bytes string }
+	var facts []struct {
+		Serde string `json:"serde"`
+		Value string `json:"value"`
+		Bytes string `json:"bytes"`
+	}
 	if err := json.Unmarshal(b, &facts); err != nil || len(facts) == 0 {
 		t.Fatalf("%d facts: %v", len(facts), err)
 	}

@@ -196,7 +196,7 @@ func (s *versioned[K, V]) Delete(k K, t time.Time) (old Version[V], ok bool, err
 // be the current version or not. Only this module can call it.
 func (s *versioned[K, V]) PlaceVersion(_ opt.Seal, k K, v V, ok bool, at int64) (current, stored bool, err error) {
 	t := time.UnixMilli(at)
-	to := time.Time{}
+	var to time.Time
 	if ok {
 		to, stored, err = s.PutUntil(k, v, t)
 	} else {

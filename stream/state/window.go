@@ -71,7 +71,7 @@ func (o *windowed[K, V]) SetShape(s *store.Shape) { o.shape = s }
 
 func (o *windowed[K, V]) reader(r store.Reader, shared bool) windowReader[K, V] {
 	out := windowReader[K, V]{
-		reader: reader[K, V]{r: r, ks: o.ks, vs: o.vs, topic: o.topic, shared: shared}, shape: o.shape,
+		r: r, ks: o.ks, vs: o.vs, topic: o.topic, shared: shared, shape: o.shape,
 		nilKey: store.HasNil[K](), nilValue: store.HasNil[V](),
 	}
 	if o.kind.HasTime() {
@@ -196,10 +196,10 @@ func (w *windowReader[K, V]) span(low, high *K, one bool, from, to time.Time, re
 		return b
 	}
 	lowKey, highKey := bound(low), bound(high)
-	min, max := millis(from), millis(to)
+	least, most := millis(from), millis(to)
 	out.walk = func(yield func(Slot[K], V) bool) error {
 		var s store.Scan
-		s.Begin(w.r, w.shape, lowKey, highKey, one, min, max, reverse)
+		s.Begin(w.r, w.shape, lowKey, highKey, one, least, most, reverse)
 		if !one && (w.shape.Memory || w.shape.ByTime) {
 			return w.byTime(&s, reverse, yield)
 		}

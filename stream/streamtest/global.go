@@ -50,7 +50,7 @@ func (d *Driver) update(in task.Input) {
 // globalStore opens a global store.
 func (d *Driver) globalStore[S any](spec *task.StoreSpec, s *task.Store) S {
 	d.t.Helper()
-	all := &stores{n: 1, tasks: []*task.Store{s}, Union: store.Union{Parts: []store.Reader{s}, Check: func() error { return nil }}}
+	all := &stores{n: 1, tasks: []*task.Store{s}, Parts: []store.Reader{s}, Check: func() error { return nil }}
 	face, ok := spec.Opener.Open(all).(S)
 	if !ok {
 		d.t.Fatalf("streamtest: the store %q is a %T", spec.Name, spec.Opener.Open(all))

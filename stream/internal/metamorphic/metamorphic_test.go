@@ -97,7 +97,9 @@ type weft struct {
 	names  int
 }
 
-func (w *weft) say(format string, args ...any) { w.said = append(w.said, fmt.Sprintf(format, args...)) }
+func (w *weft) sayf(format string, args ...any) {
+	w.said = append(w.said, fmt.Sprintf(format, args...))
+}
 
 // kept is the options of a store.
 func (w *weft) kept(name string) []stream.Materialized {
@@ -124,10 +126,10 @@ func (w *weft) stateless(r *rand.Rand, s ints, rekey bool) ints {
 	for range r.IntN(4) {
 		switch n := r.Int64N(5) + 2; r.IntN(kinds) {
 		case 0:
-			w.say("filter v%%%d!=0", n)
+			w.sayf("filter v%%%d!=0", n)
 			s = s.Filter(func(_ string, v int64) bool { return v%n != 0 || v >= closing })
 		case 1:
-			w.say("mapValues v+%d", n)
+			w.sayf("mapValues v+%d", n)
 			s = s.MapValues(func(_ string, v int64) int64 {
 				if v >= closing {
 					return v
@@ -135,7 +137,7 @@ func (w *weft) stateless(r *rand.Rand, s ints, rekey bool) ints {
 				return v + n
 			})
 		case 2:
-			w.say("flatMapValues v, v+%d", n)
+			w.sayf("flatMapValues v, v+%d", n)
 			s = s.FlatMapValues(func(_ string, v int64, emit func(int64)) {
 				emit(v)
 				if v < closing {
@@ -143,15 +145,15 @@ func (w *weft) stateless(r *rand.Rand, s ints, rekey bool) ints {
 				}
 			})
 		case 3:
-			w.say("split v%%%d", n)
+			w.sayf("split v%%%d", n)
 			sw := s.Split()
 			odd := sw.Branch(func(_ string, v int64) bool { return v%n == 1 })
 			s = odd.Merge(sw.Default())
 		case 4:
-			w.say("repartition")
+			w.sayf("repartition")
 			s = s.Repartition(stream.Named(w.name("hop")))
 		default:
-			w.say("selectKey v%%%d", n)
+			w.sayf("selectKey v%%%d", n)
 			s = s.SelectKey(group(n))
 		}
 	}
@@ -316,13 +318,13 @@ func weave(seed uint64, memory bool) (*stream.Builder, shape, string) {
 	w := &weft{b: stream.NewBuilder(), memory: memory}
 	joined := strings.Contains(sh.name, "join")
 	a := w.stateless(r, w.b.Stream[string, int64]("a"), !joined)
-	w.say("and")
+	w.sayf("and")
 	b := w.stateless(r, w.b.Stream[string, int64]("b"), !joined)
 	if n := r.Int64N(6) + 2; joined && n%2 == 0 { // both alike, or nothing would meet
-		w.say("both selectKey v%%%d", n)
+		w.sayf("both selectKey v%%%d", n)
 		a, b = a.SelectKey(group(n)), b.SelectKey(group(n))
 	}
-	w.say("%s", sh.name)
+	w.sayf("%s", sh.name)
 	sh.weave(w, r, a, b).To("out")
 	return w.b, sh, strings.Join(w.said, ", ")
 }

@@ -9,9 +9,9 @@ type Recency struct {
 	at    map[string]*list.Element
 }
 
-// NewRecency returns a Recency without keys, for a store of at most max.
-func NewRecency(max int) *Recency {
-	return &Recency{max: max, order: list.New(), at: map[string]*list.Element{}}
+// NewRecency returns a Recency without keys, for a store of at most n.
+func NewRecency(n int) *Recency {
+	return &Recency{max: n, order: list.New(), at: map[string]*list.Element{}}
 }
 
 // Use notes that a key which is there was read.

@@ -27,18 +27,18 @@ type Scan struct {
 }
 
 // Begin starts a scan. For one key low and high are the same; nil is without limit. The slices are copied.
-func (s *Scan) Begin(r Reader, shape *Shape, low, high []byte, one bool, min, max int64, reverse bool) {
+func (s *Scan) Begin(r Reader, shape *Shape, low, high []byte, one bool, least, most int64, reverse bool) {
 	s.r, s.shape, s.one, s.reverse = r, shape, one, reverse
 	s.low, s.high = keep(s.low, low), keep(s.high, high)
-	if min < 0 {
-		min = 0
+	if least < 0 {
+		least = 0
 	}
-	s.min, s.max = min, max
-	first, last := shape.segment(min), shape.segment(max)
+	s.min, s.max = least, most
+	first, last := shape.segment(least), shape.segment(most)
 	if shape.Kind == Session {
 		last = math.MaxInt64
 	}
-	s.done = max < 0 || shape.Kind != Session && max < min || !one && low != nil && high != nil && bytes.Compare(low, high) > 0
+	s.done = most < 0 || shape.Kind != Session && most < least || !one && low != nil && high != nil && bytes.Compare(low, high) > 0
 	s.bounds()
 	if reverse {
 		s.last = first

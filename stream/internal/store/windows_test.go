@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -73,12 +74,12 @@ func (m *naive) local(r naiveRow) []byte {
 }
 
 // read are the rows of some keys in a span, in the order of the local keys.
-func (m *naive) read(low, high *string, min, max int64) []string {
+func (m *naive) read(low, high *string, least, most int64) []string {
 	var found []naiveRow
 	for _, r := range m.rows {
-		in := r.start >= min && r.start <= max
+		in := r.start >= least && r.start <= most
 		if m.shape.Kind == store.Session {
-			in = r.end >= min && r.start <= max
+			in = r.end >= least && r.start <= most
 		}
 		if in && m.visible(r) && (low == nil || r.key >= *low) && (high == nil || r.key <= *high) {
 			found = append(found, r)
@@ -112,7 +113,7 @@ func (m *naive) closed(from, to int64) []string {
 		if m.shape.Kind == store.Session && !m.shape.Memory && a.start != b.start {
 			return int(a.start - b.start)
 		}
-		if c := bytes.Compare([]byte(a.key), []byte(b.key)); c != 0 {
+		if c := strings.Compare(a.key, b.key); c != 0 {
 			return c
 		}
 		return int(b.start - a.start)
@@ -204,7 +205,7 @@ func TestWindowsAreWhatTheNaiveListIs(t *testing.T) {
 
 func sameReads(t *rapid.T, w *store.Windows, m *naive) {
 	edge := rapid.OneOf(rapid.Int64Range(-5, 310), rapid.Int64Range(0, 800_000), rapid.Just(int64(1<<63-1)))
-	min, max := edge.Draw(t, "min"), edge.Draw(t, "max")
+	least, most := edge.Draw(t, "min"), edge.Draw(t, "max")
 	one := rapid.Bool().Draw(t, "one")
 	bound := func(label string) *string {
 		if !one && rapid.Bool().Draw(t, label+" open") {
@@ -217,32 +218,32 @@ func sameReads(t *rapid.T, w *store.Windows, m *naive) {
 	if !one {
 		high = bound("high")
 	}
-	want := m.read(low, high, min, max)
+	want := m.read(low, high, least, most)
 	for _, reverse := range []bool{false, true} {
 		var scan store.Scan
-		scan.Begin(w, m.shape, key(low), key(high), one, min, max, reverse)
+		scan.Begin(w, m.shape, key(low), key(high), one, least, most, reverse)
 		if got := drain(t, &scan, m.shape); !slices.Equal(got, want) {
-			t.Fatalf("low %v high %v one %v [%d, %d] reverse %v, newest %d:\n got %q\nwant %q", text(low), text(high), one, min, max, reverse, m.newest, got, want)
+			t.Fatalf("low %v high %v one %v [%d, %d] reverse %v, newest %d:\n got %q\nwant %q", text(low), text(high), one, least, most, reverse, m.newest, got, want)
 		}
 		slices.Reverse(want)
 	}
 	if m.shape.ByTime {
 		got := []string{}
-		lost, err := w.Timeline(min, max, func(k, v []byte) error {
+		lost, err := w.Timeline(least, most, func(k, v []byte) error {
 			got = append(got, decoded(m.shape, k, v))
 			return nil
 		})
 		hidden := 0
 		for _, r := range m.rows {
-			if at := m.time(r); at >= min && at <= max && !m.visible(r) && (m.shape.Memory || m.shape.Kind != store.Session) {
+			if at := m.time(r); at >= least && at <= most && !m.visible(r) && (m.shape.Memory || m.shape.Kind != store.Session) {
 				hidden++
 			}
 		}
 		if lost < hidden {
 			t.Fatalf("%d rows were lost and %d are told", hidden, lost)
 		}
-		if want := m.closed(min, max); err != nil || !slices.Equal(got, want) {
-			t.Fatalf("closed in [%d, %d], newest %d:\n got %q\nwant %q", min, max, m.newest, got, want)
+		if want := m.closed(least, most); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("closed in [%d, %d], newest %d:\n got %q\nwant %q", least, most, m.newest, got, want)
 		}
 	}
 	if n, _ := w.Len(); n != int64(len(m.rows)) {
