@@ -51,6 +51,7 @@ func TestDeduplicateAgainstTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		d := streamtest.New(t, unique())
+		defer d.Close()
 		in, out := d.Input(stream.Topic[string, string]("in")), d.Output(stream.Topic[string, string]("out"))
 		type sight struct {
 			id string

@@ -91,6 +91,7 @@ func TestForeignJoinIsTheRelationalJoin(t *testing.T) {
 		cache := rapid.SampledFrom([]int64{-1, 0, 300}).Draw(rt, "cache")
 		d := streamtest.New(t, meeting(outer, stream.Into(h)), streamtest.WithPartitions(rapid.IntRange(1, 3).Draw(rt, "partitions")),
 			streamtest.WithConfig(stream.Config{CommitInterval: time.Hour, CacheBytes: cache}))
+		defer d.Close()
 		m := newTables()
 		at := time.UnixMilli(0)
 		rt.Repeat(map[string]func(*rapid.T){

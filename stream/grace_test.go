@@ -192,6 +192,7 @@ func TestJoinsWithGraceAgainstTheModel(t *testing.T) {
 			rowsNewest: -1, time: -1, rows: map[string]map[int64]string{},
 		}
 		d := streamtest.New(t, graceJoin(m.left, time.Duration(m.grace)*ms, time.Duration(m.history)*ms))
+		defer d.Close()
 		s, table := d.Input(stream.Topic[string, string]("s")), d.Input(stream.Topic[string, string]("t"))
 		out := d.Output(stream.Topic[string, string]("out"))
 		n, base := 0, int64(50)

@@ -118,6 +118,7 @@ func TestHeadersAfterAnyCrash(t *testing.T) {
 		b := stream.NewBuilder()
 		b.Stream[string, string]("in").Process(func() *tagger { return &tagger{} }, stream.Uses(tagged))
 		d := streamtest.New(t, b)
+		defer d.Close()
 		in, want := d.Input(stream.Topic[string, string]("in")), map[string]string{}
 		keys := []string{"a", "b", "c"}
 		rt.Repeat(map[string]func(*rapid.T){

@@ -41,6 +41,7 @@ func TestStateAfterAnyCommitsAndCrashes(t *testing.T) {
 		g.Count(stream.Into(hc))
 		g.Reduce(func(sum, n int64) int64 { return sum + n }, stream.Into(hs))
 		d := streamtest.New(t, b, streamtest.WithPartitions(rapid.IntRange(1, 3).Draw(rt, "partitions")), streamtest.WithConfig(stream.Config{CommitInterval: time.Hour, CacheBytes: -1}))
+		defer d.Close()
 		in := d.Input(stream.Topic[string, int64]("in"))
 		m := &model{counts: map[string]int64{}, sums: map[string]int64{}}
 		rt.Repeat(map[string]func(*rapid.T){

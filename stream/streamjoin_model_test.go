@@ -115,6 +115,7 @@ func TestAJoinOfStreamsIsRelational(t *testing.T) {
 			l.OuterJoin(r, w, pair, opts...).To(outs)
 		}
 		d := streamtest.New(t, b)
+		defer d.Close()
 		left, right := d.Input(leftTexts), d.Input(rightTexts)
 		for _, x := range all {
 			switch {
@@ -147,6 +148,7 @@ func TestASelfJoinIsTheSameWithOneStore(t *testing.T) {
 			s := b.Stream(leftTexts)
 			s.Join(s, stream.Within(millis(before)).After(millis(after)).Grace(millis(9)), func(_, v, o string) string { return v + "|" + o }).To(outs)
 			d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{Optimize: o}))
+			defer d.Close()
 			in := d.Input(leftTexts)
 			for _, x := range all {
 				if x.crash {

@@ -268,6 +268,7 @@ func TestCachesChangeWhatIsSeenButNotWhatRemains(t *testing.T) {
 			n.GroupBy(func(_ string, n int64) (string, int64) { return fmt.Sprint("n", n), n }).
 				Count(stream.Into(levels), stream.DeleteWhen(func(n int64) bool { return n == 0 }))
 			d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{CommitInterval: time.Hour, CacheBytes: size}))
+			defer d.Close()
 			to, out := d.Input(stream.Topic[string, string]("in")), d.Output(stream.Topic[string, string]("out"))
 			seen := d.Output(stream.Topic[string, int64]("seen"))
 			for i, r := range in {

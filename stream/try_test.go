@@ -146,7 +146,9 @@ func TestADeadLetterIsRead(t *testing.T) {
 	t.Parallel()
 	b := stream.NewBuilder()
 	b.Stream[[]byte, stream.Failure]("dlq").
-		MapValues(func(_ []byte, f stream.Failure) string { return fmt.Sprint(f.Topic, f.Partition, f.Offset, f.Err, string(f.Value)) }).To("out")
+		MapValues(func(_ []byte, f stream.Failure) string {
+			return fmt.Sprint(f.Topic, f.Partition, f.Offset, f.Err, string(f.Value))
+		}).To("out")
 	d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{DeserializationErrors: func(context.Context, stream.Failure) stream.Response { return stream.Continue() }}))
 	in, out := d.Input(stream.Topic[[]byte, []byte]("dlq")), d.Output(stream.Topic[[]byte, string]("out"))
 	in.PipeRecord(stream.Record[[]byte, []byte]{Key: []byte("k"), Value: []byte("v"), Timestamp: at(1), Headers: serde.Headers{

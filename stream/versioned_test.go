@@ -157,6 +157,7 @@ func TestAVersionedStoreAfterAnyCrash(t *testing.T) {
 		b := stream.NewBuilder()
 		b.Stream[string, string]("in").Process(func() *memo { return &memo{} }, stream.Uses(notes))
 		d := streamtest.New(t, b, streamtest.WithPartitions(rapid.IntRange(1, 2).Draw(rt, "partitions")))
+		defer d.Close()
 		in := d.Input(stream.Topic[string, string]("in"))
 		base := int64(50)
 		content := func() string {

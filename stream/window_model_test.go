@@ -291,6 +291,7 @@ func TestWindowsLeaveOnceWhenTheyClose(t *testing.T) {
 		maps.DeleteFunc(want, func(k winKey, _ int64) bool { return !closed(k.Window, newest) })
 
 		d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{CacheBytes: -1}))
+		defer d.Close()
 		in, out := d.Input(timedIn), d.Output(sumsOut)
 		got := winSums{}
 		for _, r := range records {

@@ -117,6 +117,7 @@ func TestAWindowStoreIsAListOfRows(t *testing.T) {
 			}
 			return s.Put(r.Key, r.Value, r.Timestamp, r.Timestamp)
 		}))
+		defer d.Close()
 		in := d.Input(putIn)
 		m := &spans{newest: -1, time: func(s span) int64 { return s.start }}
 		order := byKey
@@ -169,6 +170,7 @@ func TestASessionStoreIsAListOfRows(t *testing.T) {
 		d := streamtest.New(t, putting(h, func(s state.SessionStore[string, string], r stream.Record[string, string]) error {
 			return s.Put(slot(r), r.Value)
 		}))
+		defer d.Close()
 		in := d.Input(putIn)
 		m := &spans{newest: -1, time: func(s span) int64 { return s.end }}
 		order := byKey
