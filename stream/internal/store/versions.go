@@ -48,6 +48,7 @@ type Versions struct {
 type chain struct {
 	key  string
 	list []version
+	led  bool // what was dropped last in front of the list was a value, not a deletion
 }
 
 // version is a value from a time on, until the next one of the chain; nil is a deletion.
@@ -79,11 +80,17 @@ func (v *Versions) Put(key, value []byte, at int64) (to int64, kept bool) {
 	}
 	i := c.after(at)
 	to = c.end(i - 1)
-	if i > 0 && c.list[i-1].from == at {
+	switch {
+	case value == nil && c.undone(at):
+		c.list = c.list[:i-1]
+	case i > 0 && c.list[i-1].from == at:
 		c.list[i-1].value = value
-	} else {
+	default:
 		c.insert(i, version{at, value})
 		heap.Push(&v.wakes, wake{at, c})
+	}
+	if len(c.list) == 0 {
+		delete(v.chains, c.key)
 	}
 	v.forget()
 	return to, true
@@ -92,6 +99,20 @@ func (v *Versions) Put(key, value []byte, at int64) (to int64, kept bool) {
 // after is the place of the first version that begins after a time.
 func (c *chain) after(at int64) int {
 	return sort.Search(len(c.list), func(i int) bool { return c.list[i].from > at })
+}
+
+// undone says whether a deletion leaves no trace: it deletes the current version as of its own beginning, and no value ends
+// there. Kafka Streams then deletes the latest row and has no older one to end, so what comes with an earlier time is the
+// current value.
+func (c *chain) undone(at int64) bool {
+	last := len(c.list) - 1
+	if last < 0 || c.list[last].from != at || c.list[last].value == nil {
+		return false
+	}
+	if last == 0 {
+		return !c.led
+	}
+	return c.list[last-1].value == nil
 }
 
 // end is where version i ends.
@@ -125,6 +146,9 @@ func (c *chain) cut(horizon int64) {
 	n := max(0, c.after(horizon)-1)
 	if n < len(c.list) && c.list[n].from <= horizon && c.list[n].value == nil {
 		n++
+	}
+	if n > 0 {
+		c.led = c.list[n-1].value != nil
 	}
 	rest := copy(c.list, c.list[n:])
 	clear(c.list[rest:])

@@ -26,7 +26,11 @@ func (m *everPut) put(k string, v *string, at int64) (to int64, kept bool) {
 	if m.values[k] == nil {
 		m.values[k] = map[int64]*string{}
 	}
-	m.values[k][at] = v
+	if v == nil && m.undone(k, at) {
+		delete(m.values[k], at)
+	} else {
+		m.values[k][at] = v
+	}
 	to = store.Open
 	for from := range m.values[k] {
 		if from > at {
@@ -34,6 +38,16 @@ func (m *everPut) put(k string, v *string, at int64) (to int64, kept bool) {
 		}
 	}
 	return to, true
+}
+
+// undone says whether a deletion is of the current value as of its own beginning, with no value before it.
+func (m *everPut) undone(k string, at int64) bool {
+	froms := slices.Sorted(maps.Keys(m.values[k]))
+	last := len(froms) - 1
+	if last < 0 || froms[last] != at || m.values[k][at] == nil {
+		return false
+	}
+	return last == 0 || m.values[k][froms[last-1]] == nil
 }
 
 // all is every version of a key that has a value.
