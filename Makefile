@@ -12,7 +12,7 @@ REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
 
-.PHONY: help build demo test conformance oracle cover lint fmt bench real real-stop clean
+.PHONY: help build demo test conformance oracle cover lint fmt bench bench-models real real-stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -68,6 +68,11 @@ $(LINTER):
 
 fmt: $(LINTER) ## format the sources
 	$(LINTER) fmt ./...
+
+# An hour or two: every model tried 100,000 times, and 200 random topologies with 2,000 records under each setting.
+bench-models: ## the models of the library, 100,000 runs each (MODEL_CHECKS=n), and the metamorphic test in full
+	MODEL_CHECKS=$${MODEL_CHECKS:-100000} go test -count=1 -timeout 6h -run "$$(grep -l rapid.Check $$(git ls-files 'stream/*_test.go' 'stream/**/*_test.go') | xargs awk '/^func Test/ {name = $$2; sub(/\(.*/, "", name)} /rapid\.Check\(/ {print "^" name "$$"}' | sort -u | paste -sd '|')" ./stream/...
+	METAMORPHIC_RUNS=200 METAMORPHIC_RECORDS=2000 go test -count=1 -timeout 2h -v -run TestNoSettingChangesTheAnswer ./stream/internal/metamorphic
 
 bench: ## the benchmarks of the library, allocations reported
 	go test -run '^$$' -bench . -benchmem ./stream/...

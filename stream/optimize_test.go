@@ -136,6 +136,7 @@ func kitchenStep(rt *rapid.T) [3]string {
 // kitchenRun returns the contents of all tables at the end.
 func kitchenRun(t *testing.T, o stream.Optimization, partitions int, steps [][3]string) string {
 	d := streamtest.New(t, kitchen(), streamtest.WithConfig(stream.Config{Optimize: o, CacheBytes: -1}), streamtest.WithPartitions(partitions))
+	defer d.Close()
 	for i, s := range steps {
 		switch s[0] {
 		case "crash":

@@ -53,6 +53,7 @@ func TestSuppressIsAWaitingRoom(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &waitingRoom{time: -1, wait: rapid.Int64Range(0, 20).Draw(rt, "wait"), most: rapid.IntRange(0, 4).Draw(rt, "most")}
 		d, in := suppressed(t, stream.UntilTimeLimit(millis(w.wait)).MaxRecords(int64(w.most)).EmitEarlyWhenFull(), streamtest.WithConfig(stream.Config{CacheBytes: -1}))
+		defer d.Close()
 		now := int64(20)
 		rt.Repeat(map[string]func(*rapid.T){
 			"change": func(rt *rapid.T) {

@@ -112,6 +112,7 @@ func TestTableJoinsAreRelationalJoins(t *testing.T) {
 				join.build(l, r).ToStream().To("out") // the same without a store
 				size := rapid.SampledFrom(cacheSizes).Draw(rt, "cache")
 				d := quietly(t, rt, b, size)
+				defer d.Close()
 				var more []string
 				if size < 0 {
 					more = []string{""}
@@ -175,6 +176,7 @@ func TestGroupsAreWhatTheTableSays(t *testing.T) {
 		numbers.GroupBy(func(k string, n int64) (string, int64) { return fmt.Sprint(n), n }).
 			Aggregate(nil, func(_ string, n, a int64) int64 { return a + n }, func(_ string, n, a int64) int64 { return a - n }, stream.Into(lengths), gone)
 		d := quietly(t, rt, b, rapid.SampledFrom(cacheSizes).Draw(rt, "cache"))
+		defer d.Close()
 		in, now := d.Input(stream.Topic[string, string]("in")), map[string]string{}
 		for range rapid.IntRange(1, 40).Draw(rt, "steps") {
 			switch rapid.IntRange(0, 12).Draw(rt, "step") {
@@ -215,6 +217,7 @@ func TestLookupsFindTheRowAsItIs(t *testing.T) {
 		s.JoinTable(table, func(_, v, o string) string { return v + "+" + o }).To("inner")
 		s.LeftJoinTable(table, func(_, v, o string, ok bool) string { return fmt.Sprint(v, "+", o, ok) }).To("left")
 		d := quietly(t, rt, b, rapid.SampledFrom(cacheSizes).Draw(rt, "cache"))
+		defer d.Close()
 		in, rows := d.Input(stream.Topic[string, string]("in")), d.Input(stream.Topic[string, string]("table"))
 		inner, left := d.Output(stream.Topic[string, string]("inner")), d.Output(stream.Topic[string, string]("left"))
 		now := map[string]string{}

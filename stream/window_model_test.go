@@ -51,6 +51,7 @@ func drawTimed(t *rapid.T, latest int64) []timed {
 func sums(t testing.TB, b *stream.Builder, records []timed, crash func(i int) bool) winSums {
 	t.Helper()
 	d := streamtest.New(t, b, streamtest.WithConfig(stream.Config{CacheBytes: -1}))
+	defer d.Close()
 	in, out := d.Input(timedIn), d.Output(sumsOut)
 	for i, r := range records {
 		in.PipeAt(time.UnixMilli(r.at), r.key, r.n)
