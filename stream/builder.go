@@ -254,6 +254,7 @@ func storeSerdes[K, V any](ks, vs any) []state.Option {
 func declared[K, V any](m maker, s *opt.Settings, ks, vs any) *store.Decl {
 	if h, ok := s.Store.(state.Any); ok {
 		d := h.Declaration(opt.Seal{})
+		m.livesLong(d.Name, s, "the table is kept Into a handle: give it to the handle")
 		if d.Kind != store.Timestamped && d.Kind != store.Versioned || d.Key != reflect.TypeFor[K]() || d.Value != reflect.TypeFor[V]() {
 			m.faultf(d.Name, "Into needs a state.TimestampedKeyValue[%s, %s] or a state.Versioned of them", reflect.TypeFor[K](), reflect.TypeFor[V]())
 		}
@@ -269,7 +270,7 @@ func declared[K, V any](m maker, s *opt.Settings, ks, vs any) *store.Decl {
 	mismatch[V](m, "ValueSerde", vs)
 	d := state.TimestampedKeyValue[K, V](s.StoreName, storeSerdes[K, V](ks, vs)...).Declaration(opt.Seal{})
 	d.NoLogging, d.LogConfig = s.NoLogging, s.LogConfig
-	d.Engine, d.LRU, d.Caching, d.Retention = s.Engine, s.LRU, s.Caching, s.Retention
+	d.Engine, d.LRU, d.TTL, d.Caching, d.Retention = s.Engine, s.LRU, s.TTL, s.Caching, s.Retention
 	return d
 }
 

@@ -35,6 +35,7 @@ func (s KStream[K, V]) Deduplicate[ID any](id func(K, V) ID, within time.Duratio
 	if set.Store != nil {
 		m.faultf(name, "Deduplicate keeps a store of its own kind: name it by As instead of Into")
 	}
+	m.livesLong(name, &set, "ids are kept for state.Retention")
 	if within < time.Millisecond {
 		m.faultf(name, "Deduplicate within %s finds nothing: the least is a millisecond", within)
 	}

@@ -168,7 +168,7 @@ func resulting[K, R any](m maker, l *tableFlow, parent *plan.Node, name string, 
 			t.n.Stores = t.stores()
 		}
 	}
-	if named {
+	if named || set.TTL != 0 {
 		materialize()
 	}
 	t.old = func(force bool) bool {

@@ -29,6 +29,7 @@ type tableFlow struct {
 func (t *tableFlow) keep(m maker, d *store.Decl) {
 	t.decl = d
 	t.b.keepCached(m, d)
+	m.living(d)
 }
 
 func (t *tableFlow) stores() []string {
@@ -111,6 +112,9 @@ func present[K, V, V2 any](f func(K, V) V2, none func(V2) bool) func(K, V) (V2, 
 func derived[K, V any](from *tableFlow, op, prefix string, set opt.Settings, vs any) (*tableFlow, maker) {
 	m := from.b.at(op)
 	named := set.StoreName != ""
+	if !named {
+		m.livesLong("", &set, "the table keeps no store: name one by As or Into")
+	}
 	if !named && set.Kept {
 		from.b.graph.StoreName(prefix) // as Java: a Materialized without a name burns a number and makes no store
 	}

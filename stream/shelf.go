@@ -147,6 +147,7 @@ type rows[K, V any] struct {
 	node    *plan.Node
 	shelf   shelf[K, V] // nil: none
 	cached  bool
+	oldest  func() int64 // the least time of a row; nil: rows live for ever
 	next    step[K, change[V]]
 	sendOld bool
 	bare    bool // what is passed on at once carries no headers
@@ -157,6 +158,7 @@ func newRows[K, V any](a *task.Assembly, n *plan.Node, t *tableFlow) *rows[K, V]
 	s := &rows[K, V]{node: n, next: children[K, change[V]](a, n), sendOld: t.sendOld}
 	if t.decl != nil {
 		s.keep(a, shelved[K, V](a, t))
+		s.age(a, t.decl.Name)
 	}
 	return s
 }
@@ -184,7 +186,7 @@ func (s *rows[K, V]) pass(r *task.Rec, k K, c change[V]) error {
 	if s.shelf == nil {
 		return s.next(r, k, c)
 	}
-	if s.sendOld && !s.cached {
+	if s.sendOld && !s.cached && s.oldest == nil {
 		old, ok, err := s.shelf.get(k)
 		if err != nil {
 			return faulty(task.Processing, s.node, err)
@@ -196,6 +198,15 @@ func (s *rows[K, V]) pass(r *task.Rec, k K, c change[V]) error {
 
 // put keeps a change whose old value is known, and passes it on at the time at.
 func (s *rows[K, V]) put(r *task.Rec, k K, c change[V], at int64) error {
+	if s.oldest != nil {
+		if at < s.oldest() && c.hasNew {
+			r.Drop("expired")
+			return nil
+		}
+		if err := s.recall(k, &c); err != nil {
+			return err
+		}
+	}
 	where, err := s.shelf.put(k, c.new, c.hasNew, at, r.Time)
 	if err != nil {
 		return faulty(task.Processing, s.node, err)

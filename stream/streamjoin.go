@@ -89,6 +89,7 @@ func joinStreams[K, V, W, R any](s KStream[K, V], other KStream[K, W], p pairing
 		return KStream[K, R]{s: out}
 	}
 	p.within.check(m)
+	m.livesLong("", &set, windowsLive)
 	ends := [2]string{}
 	if set.Name != "" {
 		ends = [2]string{set.Name + "-left", set.Name + "-right"}

@@ -118,6 +118,9 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		}
 		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, History: d.History.Milliseconds()}
 		spec.Cached = c.CacheBytes > 0 && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
+		if spec.TTL = d.TTL.Milliseconds(); d.TTL != 0 {
+			spec.Cached = false
+		}
 		spec.Shape = b.shape(d, spec, c)
 		if spec.Headers = c.StoreFormat == state.WithHeaders && (s.Cached || d.Kind == store.JoinWindow) || d.Kind == store.Headed; spec.Headers && spec.Shape != nil {
 			spec.Shape.Headers = true
@@ -127,6 +130,9 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		}
 		if spec.LRU = d.LRU; spec.LRU != 0 && (spec.LRU < 0 || d.Kind != store.KeyValue && d.Kind != store.Timestamped) {
 			err := errors.New("LRU needs a key-value store and a positive number of rows")
+			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
+		}
+		if err := endless(d, s); err != nil {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
 		if s.Logged {

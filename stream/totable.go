@@ -39,7 +39,7 @@ func sourced[K, V any](m maker, t *tableFlow, set *opt.Settings, named bool) {
 			t.n.Stores = t.stores()
 		}
 	}
-	if named {
+	if named || set.TTL != 0 {
 		materialize()
 	}
 	t.old = func(force bool) bool {

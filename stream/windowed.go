@@ -216,6 +216,7 @@ func windowedFlow[K, A any](m maker, keys any, set opt.Settings, w windowing) *t
 // declaredWindows is the declaration of a windowed store: the user's handle, or one by the options.
 func declaredWindows[K, A any](m maker, s *opt.Settings, keys any, w windowing) *store.Decl {
 	var d *store.Decl
+	m.livesLong(s.StoreName, s, windowsLive)
 	if h, ok := s.Store.(state.Any); ok {
 		d = h.Declaration(opt.Seal{})
 	} else {

@@ -46,7 +46,7 @@ func declare[K, V any](name string, kind store.Kind, resolve func(*store.Decl, *
 	return &store.Decl{
 		Name: name, Kind: kind, Key: reflect.TypeFor[K](), Value: reflect.TypeFor[V](),
 		KeySerde: s.KeySerde, ValueSerde: s.ValueSerde, NoLogging: s.NoLogging, LogConfig: maps.Clone(s.LogConfig),
-		Engine: s.Engine, LRU: s.LRU, Caching: s.Caching, Retention: s.Retention,
+		Engine: s.Engine, LRU: s.LRU, TTL: s.TTL, Caching: s.Caching, Retention: s.Retention,
 		Resolve: resolve,
 	}
 }

@@ -213,6 +213,26 @@ func (s *timestamped[K, V]) Delete(k K, t time.Time) error {
 	return s.b.Set(store.Write{Key: key, Time: t.UnixMilli()})
 }
 
+// Expire tells f of rows that are deleted for their age. It returns what the least time of a row is, in milliseconds, or
+// nil if rows live for ever: then nobody is told. Only this module can call it.
+func (s *timestamped[K, V]) Expire(_ opt.Seal, f func(k K, old V) error) (oldest func() int64) {
+	e, ok := s.b.(store.Expiring)
+	if !ok || !e.OnExpire(func(key, old []byte) error {
+		k, err := s.ks.Decode(key, s.meta(true))
+		if err != nil {
+			return err
+		}
+		v, err := s.value(old)
+		if err != nil {
+			return err
+		}
+		return f(k, v)
+	}) {
+		return nil
+	}
+	return e.Oldest
+}
+
 // Flush tells f of rows that leave the store's cache: what they are now, and what they were. Where one is not there, ok is
 // false. It returns false if the store has no cache: then whoever puts a row forwards it himself. Only this module can
 // call it.

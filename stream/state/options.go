@@ -60,6 +60,21 @@ func LRU(n int) Option {
 	return option(func(o *opt.Settings) { o.LRU = n })
 }
 
+// TTL is how long a row of a table lives, in event time: d after the row's own time. Once the task's stream time is past
+// that, the row is deleted: from the store, from the changelog by a tombstone, and for everybody below, as of the moment
+// its life ended; before the record that has moved stream time is processed. Rows that end together go by their time and
+// the bytes of their keys. An update that is older already is dropped and counted as "expired". Each task has a stream time
+// of its own, and while it has no input no row goes: a query may see one that a clock on the wall would have ended.
+//
+// It fits the tables of the DSL that keep one row a key; windows have Retention, and it excludes LRU. Such a store has no
+// record cache, whatever Caching says. d is at least a millisecond, and cut to whole ones.
+func TTL(d time.Duration) Option {
+	if d < time.Millisecond {
+		d = -1 // an error of the builder, and not the same as for ever
+	}
+	return option(func(o *opt.Settings) { o.TTL = d })
+}
+
 // Caching turns the record cache in front of the store on or off; Config.CacheBytes is its size. A cached store sends and
 // forwards the last of several updates of a key, when it commits or the cache is full. Default: on where Kafka Streams
 // has it on, for the tables and windows of the DSL.

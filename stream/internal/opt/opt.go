@@ -67,6 +67,7 @@ type Settings struct {
 	Output     io.Writer     // of Print
 	Engine     Engine        // what a store is kept in
 	LRU        int           // state.LRU: the most entries; 0 is no limit
+	TTL        time.Duration // state.TTL: how long a row lives; 0 is for ever
 	Caching    Switch        // state.Caching
 	Retention  time.Duration // state.Retention; 0 is by the window
 }

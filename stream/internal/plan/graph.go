@@ -90,6 +90,7 @@ type Store struct {
 	Logged bool
 	Cached bool // an operator keeps it, not a user's processor: it is cached unless it says otherwise
 	Global bool
+	Ending bool              // rows are deleted for their age, too: a table's source does not hold the same
 	Source string            // the topic it is restored from in place of a changelog, which has the same content
 	Config map[string]string // of the changelog, beyond the defaults
 	Site   Site

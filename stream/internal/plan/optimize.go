@@ -26,7 +26,7 @@ func (p *Plan) reuseSources() {
 		}
 		for _, table := range n.Children {
 			for _, name := range table.Stores {
-				if s, ok := p.byStore[name]; ok {
+				if s, ok := p.byStore[name]; ok && !s.Ending {
 					s.Logged, s.Source = false, n.Topics[0]
 				}
 			}

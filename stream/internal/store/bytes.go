@@ -44,6 +44,18 @@ type Write struct {
 // record that made the change is the record at work.
 type Flushed func(key, local, old []byte) error
 
+// Expired is told of a row that was deleted for its age: what the store kept. The deletion is the record at work.
+type Expired func(key, old []byte) error
+
+// Expiring is a Bytes whose rows may live for a time only.
+type Expiring interface {
+	// OnExpire names who is told of rows that are deleted for their age; it returns false, and nobody is ever told, if rows
+	// live for ever.
+	OnExpire(f Expired) bool
+	// Oldest is the least time, in milliseconds, that a row may have without being deleted for its age.
+	Oldest() int64
+}
+
 // Cached is a Bytes that may have a cache in front.
 type Cached interface {
 	// OnFlush names who is told of changes that leave the cache; it returns false, and nobody is ever told, if there is no
@@ -132,7 +144,8 @@ type Decl struct {
 	NoLogging  bool
 	LogConfig  map[string]string
 	Engine     opt.Engine
-	LRU        int // the most entries; 0 is no limit
+	LRU        int           // the most entries; 0 is no limit
+	TTL        time.Duration // how long a table's row lives; 0 is for ever
 	Caching    opt.Switch
 	Retention  time.Duration // of windows; 0 is by the operator
 	Size       time.Duration // of windows

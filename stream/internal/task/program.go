@@ -64,6 +64,7 @@ type StoreSpec struct {
 	Cached    bool   // changes are held back until the task flushes
 	Headers   bool   // a deletion in the changelog carries the headers of the record that makes it
 	LRU       int    // the most rows; 0 is no limit
+	TTL       int64  // how long a row lives, in milliseconds; 0 is for ever
 	Opener    store.Opener
 	Shape     *store.Shape // of a windowed store
 	History   int64        // of a versioned store, in milliseconds

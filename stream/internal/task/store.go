@@ -17,6 +17,8 @@ type Store struct {
 	windows  *store.Windows  // rows, where they live for a time only
 	versions *store.Versions // instead of rows
 	recent   *store.Recency  // nil: there is no limit to the number of rows
+	expiry   *store.Expiry   // nil: rows live for ever
+	ended    store.Expired   // told of rows that are too old; may be nil
 	cache    *store.Cache    // nil: none
 	heard    store.Flushed
 	task     *Task
@@ -39,6 +41,9 @@ func newStore(spec *StoreSpec, t *Task) *Store {
 	}
 	if spec.LRU > 0 {
 		s.recent = store.NewRecency(spec.LRU)
+	}
+	if spec.TTL > 0 {
+		s.expiry = store.NewExpiry()
 	}
 	if spec.Shape == nil {
 		s.rows = store.NewTree()
@@ -158,7 +163,7 @@ func (s *Store) flush() error {
 
 // apply writes to the store and the changelog. What is too old for the store is logged all the same, as in Java.
 func (s *Store) apply(w store.Write) {
-	if !s.rows.Put(w.Key, w.Local) {
+	if !s.put(w.Key, w.Local) {
 		s.task.drop("expired")
 	}
 	if s.recent != nil {
@@ -221,7 +226,7 @@ func (s *Store) restore(in *Input) {
 	case s.recent != nil:
 		s.restoreLimited(in.Key, local)
 	case s.windows == nil:
-		s.rows.Put(in.Key, local)
+		s.put(in.Key, local)
 	case s.spec.Shape.Valid(in.Key):
 		s.windows.Restore(in.Key, local)
 	}

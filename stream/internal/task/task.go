@@ -14,19 +14,20 @@ import (
 // Its life: New, Restore for each changelog, Init once, then Add, Process and Punctuate in any order, Close. After a method
 // has returned an error the task is stopped: nothing but Take and Close may be called.
 type Task struct {
-	id      ID
-	program *Program
-	env     Env
-	queues  []*queue
-	byTopic map[string]*queue
-	stores  map[string]*Store
-	ordered []*Store
-	parts   *Assembly
-	subs    []*plan.Sub
-	rec     Rec
-	now     time.Time
-	time    int64 // stream time: the highest time of any record processed
-	filled  byTime
+	id       ID
+	program  *Program
+	env      Env
+	queues   []*queue
+	byTopic  map[string]*queue
+	stores   map[string]*Store
+	ordered  []*Store
+	expiring []*Store // those of them whose rows live for a time only
+	parts    *Assembly
+	subs     []*plan.Sub
+	rec      Rec
+	now      time.Time
+	time     int64 // stream time: the highest time of any record processed
+	filled   byTime
 
 	markers   map[string]int64 // how far operators have come, by their stores' names
 	schedules [2][]*schedule
@@ -72,6 +73,9 @@ func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 			}
 			t.stores[s.Name] = made
 			t.ordered = append(t.ordered, made)
+			if made.expiry != nil {
+				t.expiring = append(t.expiring, made)
+			}
 		}
 	}
 	n := len(p.Plan.Nodes)
@@ -302,6 +306,9 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	}
 	q.time = max(q.time, q.at)
 	t.time = max(t.time, q.at)
+	if err := t.expire(); err != nil {
+		return false, err
+	}
 	if err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) }); err != nil {
 		return false, err
 	}
