@@ -310,22 +310,22 @@ func joinedShapes() []shape {
 	}
 }
 
-// weave makes the topology of a seed: the same one for every setting.
-func weave(seed uint64, memory bool) (*stream.Builder, shape, string) {
+// weave makes the topology of a seed: the same one for every setting. Its topics have a prefix.
+func weave(seed uint64, memory bool, prefix string) (*stream.Builder, shape, string) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	all := shapes()
 	sh := all[int(seed)%len(all)]
 	w := &weft{b: stream.NewBuilder(), memory: memory}
 	joined := strings.Contains(sh.name, "join")
-	a := w.stateless(r, w.b.Stream[string, int64]("a"), !joined)
+	a := w.stateless(r, w.b.Stream(stream.Topic[string, int64](prefix+"a")), !joined)
 	w.sayf("and")
-	b := w.stateless(r, w.b.Stream[string, int64]("b"), !joined)
+	b := w.stateless(r, w.b.Stream(stream.Topic[string, int64](prefix+"b")), !joined)
 	if n := r.Int64N(6) + 2; joined && n%2 == 0 { // both alike, or nothing would meet
 		w.sayf("both selectKey v%%%d", n)
 		a, b = a.SelectKey(group(n)), b.SelectKey(group(n))
 	}
 	w.sayf("%s", sh.name)
-	sh.weave(w, r, a, b).To("out")
+	sh.weave(w, r, a, b).To(stream.Topic[string, int64](prefix + "out"))
 	return w.b, sh, strings.Join(w.said, ", ")
 }
 
@@ -338,7 +338,7 @@ type result struct {
 
 func run(t *testing.T, seed uint64, events []event, s setting) (result, shape, string) {
 	t.Helper()
-	b, sh, said := weave(seed, s.memory)
+	b, sh, said := weave(seed, s.memory, "")
 	c := stream.Config{CacheBytes: s.cache, Log: slog.New(slog.DiscardHandler)}
 	if s.optimize {
 		c.Optimize = stream.AllOptimizations
