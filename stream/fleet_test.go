@@ -71,10 +71,12 @@ func newFleet(t testing.TB, b *stream.Builder, c stream.Config, widths map[strin
 	return w
 }
 
+// close frees what the fleet holds, too: a model makes thousands.
 func (w *fleet) close() {
 	for _, r := range w.tasks {
 		r.stop()
 	}
+	*w = fleet{}
 }
 
 // start makes a task from changelogs and committed offsets.

@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -141,7 +142,21 @@ func (m *graceModel) row(k, v string, at int64) {
 	if m.rows[k] == nil {
 		m.rows[k] = map[int64]string{}
 	}
+	if v == "" && m.undone(k, at) {
+		delete(m.rows[k], at)
+		return
+	}
 	m.rows[k][at] = v
+}
+
+// undone says whether a deletion leaves no trace: of the current row as of its own beginning, with no row before it.
+func (m *graceModel) undone(k string, at int64) bool {
+	froms := slices.Sorted(maps.Keys(m.rows[k]))
+	last := len(froms) - 1
+	if last < 0 || froms[last] != at || m.rows[k][at] == "" {
+		return false
+	}
+	return last == 0 || m.rows[k][froms[last-1]] == ""
 }
 
 func (m *graceModel) record(r waitingRecord) {
