@@ -50,6 +50,7 @@ func TestWrongUseOfDeduplicateIsAFault(t *testing.T) {
 func TestDeduplicateAgainstTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		d := streamtest.New(t, unique())
 		defer d.Close()
 		in, out := d.Input(stream.Topic[string, string]("in")), d.Output(stream.Topic[string, string]("out"))

@@ -86,6 +86,7 @@ func (m *tables) change(rt *rapid.T) (topic, key string, value []byte) {
 func TestForeignJoinIsTheRelationalJoin(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		outer := rapid.Bool().Draw(rt, "outer")
 		h := state.TimestampedKeyValue[string, string]("joined")
 		cache := rapid.SampledFrom([]int64{-1, 0, 300}).Draw(rt, "cache")
@@ -132,6 +133,7 @@ func TestForeignJoinIsTheRelationalJoin(t *testing.T) {
 func TestForeignJoinComesToTheRelationalJoinInAnyOrder(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		outer := rapid.Bool().Draw(rt, "outer")
 		w := newFleet(t, meeting(outer, stream.As("joined")), stream.Config{ApplicationID: "app", MaxTaskIdle: -1, CacheBytes: -1}, map[string]int32{
 			"left": rapid.Int32Range(1, 3).Draw(rt, "left"), "right": rapid.Int32Range(1, 3).Draw(rt, "right"), "out": 1,

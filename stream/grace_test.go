@@ -202,6 +202,7 @@ func (m *graceModel) join(r waitingRecord) {
 func TestJoinsWithGraceAgainstTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		m := &graceModel{
 			left: rapid.Bool().Draw(rt, "left"), grace: rapid.SampledFrom([]int64{0, 5, 30}).Draw(rt, "grace"), history: 50,
 			rowsNewest: -1, time: -1, rows: map[string]map[int64]string{},

@@ -115,6 +115,7 @@ func TestTheFormatOfStoresIsSeenInDeletions(t *testing.T) {
 func TestHeadersAfterAnyCrash(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		b := stream.NewBuilder()
 		b.Stream[string, string]("in").Process(func() *tagger { return &tagger{} }, stream.Uses(tagged))
 		d := streamtest.New(t, b)

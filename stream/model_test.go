@@ -36,6 +36,7 @@ func TestStateAfterAnyCommitsAndCrashes(t *testing.T) {
 	t.Parallel()
 	hc, hs := state.TimestampedKeyValue[string, int64]("n"), state.TimestampedKeyValue[string, int64]("sum")
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		b := stream.NewBuilder()
 		g := b.Stream[string, int64]("in").GroupByKey()
 		g.Count(stream.Into(hc))

@@ -114,6 +114,7 @@ func TestMergedRepartitionsAreOneBelowTheKeyChanger(t *testing.T) {
 func TestOptimizationsChangeNoResult(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		steps := rapid.SliceOfN(rapid.Custom(kitchenStep), 1, 30).Draw(rt, "steps")
 		o := stream.Optimization(rapid.UintRange(1, uint(stream.AllOptimizations)).Draw(rt, "optimize"))
 		partitions := rapid.IntRange(1, 3).Draw(rt, "partitions")
@@ -134,7 +135,7 @@ func kitchenStep(rt *rapid.T) [3]string {
 }
 
 // kitchenRun returns the contents of all tables at the end.
-func kitchenRun(t *testing.T, o stream.Optimization, partitions int, steps [][3]string) string {
+func kitchenRun(t testing.TB, o stream.Optimization, partitions int, steps [][3]string) string {
 	d := streamtest.New(t, kitchen(), streamtest.WithConfig(stream.Config{Optimize: o, CacheBytes: -1}), streamtest.WithPartitions(partitions))
 	defer d.Close()
 	for i, s := range steps {

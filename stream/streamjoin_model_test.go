@@ -95,6 +95,7 @@ func TestAJoinOfStreamsIsRelational(t *testing.T) {
 	t.Parallel()
 	pair := func(_, v string, vok bool, o string, ook bool) string { return alone(v, vok) + "|" + alone(o, ook) }
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		before, after := rapid.Int64Range(0, 6).Draw(rt, "before"), rapid.Int64Range(0, 6).Draw(rt, "after")
 		grace := rapid.SampledFrom([]int64{1, 9}).Draw(rt, "grace")
 		w := stream.Within(millis(before)).After(millis(after)).Grace(millis(grace))
@@ -140,6 +141,7 @@ func TestAJoinOfStreamsIsRelational(t *testing.T) {
 func TestASelfJoinIsTheSameWithOneStore(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		before, after := rapid.Int64Range(0, 6).Draw(rt, "before"), rapid.Int64Range(0, 6).Draw(rt, "after")
 		all := arrivals(rt, 5)
 		var results [2]string

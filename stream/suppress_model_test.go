@@ -51,6 +51,7 @@ func (w *waitingRoom) take(q queued) (out []string) {
 func TestSuppressIsAWaitingRoom(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		w := &waitingRoom{time: -1, wait: rapid.Int64Range(0, 20).Draw(rt, "wait"), most: rapid.IntRange(0, 4).Draw(rt, "most")}
 		d, in := suppressed(t, stream.UntilTimeLimit(millis(w.wait)).MaxRecords(int64(w.most)).EmitEarlyWhenFull(), streamtest.WithConfig(stream.Config{CacheBytes: -1}))
 		defer d.Close()

@@ -20,7 +20,7 @@ func tick(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // suppressed runs a table of texts that is held back.
-func suppressed(t *testing.T, s stream.Suppressed, opts ...streamtest.Option) (*streamtest.Driver, *streamtest.TestInput[string, string]) {
+func suppressed(t testing.TB, s stream.Suppressed, opts ...streamtest.Option) (*streamtest.Driver, *streamtest.TestInput[string, string]) {
 	t.Helper()
 	b := stream.NewBuilder()
 	b.Table(texts).Suppress(s, stream.Named("hold")).ToStream().To(outs)

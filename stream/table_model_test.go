@@ -106,6 +106,7 @@ func TestTableJoinsAreRelationalJoins(t *testing.T) {
 			t.Parallel()
 			kept := state.TimestampedKeyValue[string, string]("joined")
 			rapid.Check(t, func(rt *rapid.T) {
+				t := each{t, rt}
 				b := stream.NewBuilder()
 				l, r := b.Table[string, string]("left"), b.Table[string, string]("right")
 				join.build(l, r, stream.Into(kept))
@@ -163,6 +164,7 @@ func TestGroupsAreWhatTheTableSays(t *testing.T) {
 	counts, sums := state.TimestampedKeyValue[string, int64]("counts"), state.TimestampedKeyValue[string, int64]("sums")
 	lengths := state.TimestampedKeyValue[string, int64]("lengths")
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		b := stream.NewBuilder()
 		table := b.Table[string, string]("in")
 		if rapid.Bool().Draw(rt, "filtered") {
@@ -208,6 +210,7 @@ func TestGroupsAreWhatTheTableSays(t *testing.T) {
 func TestLookupsFindTheRowAsItIs(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		b := stream.NewBuilder()
 		table := b.Table[string, string]("table")
 		if rapid.Bool().Draw(rt, "mapped") {
@@ -253,6 +256,7 @@ func TestCachesChangeWhatIsSeenButNotWhatRemains(t *testing.T) {
 	counts, lists := state.TimestampedKeyValue[string, int64]("counts"), state.TimestampedKeyValue[string, string]("lists")
 	even, levels := state.TimestampedKeyValue[string, int64]("even"), state.TimestampedKeyValue[string, int64]("levels")
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		type record struct{ k, v string }
 		in := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) record {
 			return record{rapid.SampledFrom([]string{"a", "b", "c", "d", "e"}).Draw(t, "key"), rapid.SampledFrom([]string{"x", "yy", "zzz"}).Draw(t, "value")}

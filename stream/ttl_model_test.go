@@ -85,6 +85,7 @@ func TestTTLAgainstTheModel(t *testing.T) {
 	t.Parallel()
 	groups := state.TimestampedKeyValue[string, int64]("groups")
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		parts := rapid.Int32Range(1, 3).Draw(rt, "partitions")
 		b := stream.NewBuilder()
 		table := b.Table(inText, stream.Into(brief))

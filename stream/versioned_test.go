@@ -154,6 +154,7 @@ func TestAVersionedStoreAfterAnyCrash(t *testing.T) {
 	t.Parallel()
 	keys := []string{"a", "b", ""}
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		b := stream.NewBuilder()
 		b.Stream[string, string]("in").Process(func() *memo { return &memo{} }, stream.Uses(notes))
 		d := streamtest.New(t, b, streamtest.WithPartitions(rapid.IntRange(1, 2).Draw(rt, "partitions")))

@@ -110,6 +110,7 @@ func listed(s winSums) (out []string) {
 func TestHoppingWindowsHoldWhatLiesInThem(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		size := rapid.Int64Range(1, 40).Draw(rt, "size")
 		advance := rapid.Int64Range(1, size).Draw(rt, "advance")
 		records := drawTimed(rt, 150)
@@ -128,6 +129,7 @@ func TestHoppingWindowsHoldWhatLiesInThem(t *testing.T) {
 func TestClosedWindowsTakeNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		size, grace := rapid.Int64Range(1, 40).Draw(rt, "size"), rapid.Int64Range(0, 60).Draw(rt, "grace")
 		records := drawTimed(rt, 200)
 		want, newest := winSums{}, int64(math.MinInt64)
@@ -149,6 +151,7 @@ func TestClosedWindowsTakeNothing(t *testing.T) {
 func TestSlidingWindowsHoldWhatLiesInThem(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		size := rapid.Int64Range(0, 40).Draw(rt, "difference")
 		records := drawTimed(rt, 150)
 		starts := map[string][]int64{}
@@ -197,6 +200,7 @@ func runs(records []timed, gap int64) winSums {
 func TestSessionsAreRunsOfRecords(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		gap := rapid.Int64Range(1, 40).Draw(rt, "gap")
 		records := drawTimed(rt, 300)
 		b := stream.NewBuilder()
@@ -211,6 +215,7 @@ func TestSessionsAreRunsOfRecords(t *testing.T) {
 func TestClosedSessionsTakeNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		gap, grace := rapid.Int64Range(1, 40).Draw(rt, "gap"), rapid.Int64Range(0, 60).Draw(rt, "grace")
 		records := drawTimed(rt, 300)
 		want, newest := winSums{}, int64(math.MinInt64)
@@ -245,6 +250,7 @@ func TestClosedSessionsTakeNothing(t *testing.T) {
 func TestWindowsLeaveOnceWhenTheyClose(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
+		t := each{t, rt}
 		size, grace := rapid.Int64Range(1, 40).Draw(rt, "size"), rapid.Int64Range(0, 30).Draw(rt, "grace")
 		advance := rapid.Int64Range(1, size).Draw(rt, "advance")
 		records := drawTimed(rt, 150)
