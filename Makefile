@@ -8,11 +8,12 @@ BIN      := bin/millrun
 TOOLS    := bin/tools
 LINTER   := $(TOOLS)/golangci-lint
 LINTER_VERSION := v2.15.0
+BENCH_DIR ?= /tmp/bench
 REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
 
-.PHONY: help build demo test conformance oracle cover lint fmt bench bench-models real real-stop clean
+.PHONY: help build demo test conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -74,7 +75,10 @@ bench-models: ## the models of the library, 100,000 runs each (MODEL_CHECKS=n), 
 	MODEL_CHECKS=$${MODEL_CHECKS:-100000} go test -count=1 -timeout 6h -run "$$(grep -l rapid.Check $$(git ls-files 'stream/*_test.go' 'stream/**/*_test.go') | xargs awk '/^func Test/ {name = $$2; sub(/\(.*/, "", name)} /rapid\.Check\(/ {print "^" name "$$"}' | sort -u | paste -sd '|')" ./stream/...
 	METAMORPHIC_RUNS=200 METAMORPHIC_RECORDS=2000 go test -count=1 -timeout 2h -v -run TestNoSettingChangesTheAnswer ./stream/internal/metamorphic
 
-bench: ## the benchmarks of the library, allocations reported
+bench: ## this library, franz-go by hand, Kafka Streams and goka on the same work (WORKLOADS, PEERS, RUNS, SCALE)
+	BENCH_DIR=$(BENCH_DIR) bench/bench.sh
+
+bench-micro: ## the benchmarks of single operators, allocations reported
 	go test -run '^$$' -bench . -benchmem ./stream/...
 
 real: ## start Apache Kafka, Azurite and PostgreSQL without Docker

@@ -26,6 +26,9 @@ const (
 	workMost   = 200 * time.Millisecond // then poll again, so that a rebalance waits no longer than this
 	turnMost   = 1000                   // records of one task before the next one's turn
 	drainLimit = 20 * time.Second       // for the last commit
+	fetchWait  = 500 * time.Millisecond // Kafka's fetch.max.wait.ms; a partition that is resumed waits for the fetch under way
+	endsAge    = time.Second            // how long it is believed that an empty partition has nothing left
+	endsPause  = 10 * time.Millisecond  // between two questions for the ends of partitions
 )
 
 // active is a task in the hands of a thread.
@@ -60,6 +63,7 @@ type thread struct {
 	lastCommit time.Time
 	lastPurge  time.Time
 	lastEnds   time.Time
+	lastForget time.Time
 	lastCount  time.Time
 
 	purging sync.Mutex // held while a purge is under way
@@ -131,6 +135,7 @@ func (t *thread) options() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // their offsets count: without them a lag behind a transaction never becomes 0
+		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.MaxDecompressBatchBytes(64<<20),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -179,10 +184,10 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	if err != nil {
 		return false, err
 	}
-	if more, err = t.process(ctx); err != nil {
+	if err := t.ends(ctx); err != nil {
 		return false, err
 	}
-	if err := t.ends(ctx); err != nil {
+	if more, err = t.process(ctx); err != nil {
 		return false, err
 	}
 	if err := t.producer.check(ctx); err != nil {
@@ -341,24 +346,33 @@ func (t *thread) maybeCommit(ctx context.Context) error {
 	return err
 }
 
-// ends finds out whether partitions that tasks wait for have anything left. What is known is asked again after a while.
+// ends finds out whether partitions that tasks wait for have anything left, before records that came would fill the queues
+// and pause fetching. What is known is asked again after a while.
 func (t *thread) ends(ctx context.Context) error {
-	if time.Since(t.lastEnds) < pollWait {
-		return nil
+	now := time.Now()
+	forget := now.Sub(t.lastForget) >= endsAge
+	if forget {
+		t.lastForget = now
 	}
-	t.lastEnds = time.Now()
-	topics := map[string]bool{}
+	var topics map[string]bool
 	for _, a := range t.tasks {
-		if a.running {
+		if !a.running {
+			continue
+		}
+		if forget {
 			a.task.ForgetEnds()
-			for _, topic := range a.task.Blocked() {
-				topics[topic] = true
+		}
+		for _, topic := range a.task.Blocked() {
+			if topics == nil {
+				topics = map[string]bool{}
 			}
+			topics[topic] = true
 		}
 	}
-	if len(topics) == 0 {
+	if len(topics) == 0 || now.Sub(t.lastEnds) < endsPause {
 		return nil
 	}
+	t.lastEnds = now
 	listed, err := t.e.admin.ListCommittedOffsets(ctx, keys(topics)...)
 	if err != nil {
 		t.log.Debug("ends of partitions are not known", "error", err)
