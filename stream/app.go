@@ -46,6 +46,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, c.CommitInterval), Buffered: c.BufferedRecords,
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
+		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout,
 	})
 	return a, nil
 }
@@ -80,6 +81,35 @@ func (a *App) Close(ctx context.Context) error {
 		return fmt.Errorf("stream: close: %w", ctx.Err())
 	}
 }
+
+// AddThread starts a stream thread and returns its name. It fails with ErrNotRunning while Run does not work.
+func (a *App) AddThread() (string, error) {
+	name, err := a.engine.AddThread()
+	return name, crewError(err)
+}
+
+// RemoveThread ends the stream thread started last, with a last commit, and returns its name; its tasks move to other threads
+// and instances. It waits until ctx ends. It must not be called by what a stream thread calls.
+func (a *App) RemoveThread(ctx context.Context) (string, error) {
+	name, err := a.engine.RemoveThread(ctx)
+	return name, crewError(err)
+}
+
+func crewError(err error) error {
+	if errors.Is(err, run.ErrStopped) {
+		return ErrNotRunning
+	}
+	return public(err)
+}
+
+// Pause stops processing and punctuations; the instance stays in the group with its tasks (KIP-834).
+func (a *App) Pause() { a.engine.Pause() }
+
+// Resume goes on after Pause.
+func (a *App) Resume() { a.engine.Resume() }
+
+// Paused says whether Pause holds.
+func (a *App) Paused() bool { return a.engine.Paused() }
 
 // State is where the application stands.
 func (a *App) State() State { return State(a.engine.State()) }
@@ -123,6 +153,13 @@ func (a *App) restored(r run.Restored) {
 	}
 }
 
+func (a *App) uncaught(err error) run.Action {
+	if a.config.Uncaught == nil {
+		return run.ShutdownClient
+	}
+	return run.Action(a.config.Uncaught(public(err)))
+}
+
 func (a *App) became(old, now run.State) {
 	if a.config.OnState != nil {
 		a.config.OnState(State(old), State(now))
@@ -154,3 +191,12 @@ type RestoreEvent struct {
 	Remaining int64
 	Done      bool
 }
+
+// ThreadAction answers an error that ended a stream thread.
+type ThreadAction int
+
+// The actions.
+const (
+	ShutdownClient ThreadAction = iota // stop this instance: Run returns the error
+	ReplaceThread                      // go on with a new thread, a second later
+)

@@ -19,6 +19,8 @@ import (
 type Config struct {
 	// ApplicationID is the prefix of internal topics and the name of the consumer group. Required.
 	ApplicationID string
+	// BrokerTimeout is how long no broker may answer a stream thread before the thread fails. Default: 5m; -1 waits for ever.
+	BrokerTimeout time.Duration
 	// Brokers are addresses host:port to begin with. Required, unless ClientOptions say it.
 	Brokers []string
 	// BufferedRecords is how many records of a partition may wait before fetching pauses. Default: 1000.
@@ -81,6 +83,9 @@ type Config struct {
 	OnRestore func(RestoreEvent)
 	// OnState is told of each change of state, one after the other. It must not wait for the application. Default: nobody.
 	OnState func(old, now State)
+	// Uncaught decides what follows when an error has ended a stream thread. It must not wait for the application. Default:
+	// ShutdownClient.
+	Uncaught func(error) ThreadAction
 }
 
 // defaultCache is Kafka Streams' statestore.cache.max.bytes.
@@ -88,6 +93,9 @@ const defaultCache = 10 << 20
 
 // defaults fills in what was not said.
 func (c *Config) defaults() {
+	if c.BrokerTimeout == 0 {
+		c.BrokerTimeout = 5 * time.Minute
+	}
 	if c.BufferedRecords == 0 {
 		c.BufferedRecords = 1000
 	}

@@ -74,6 +74,8 @@ type Options struct {
 	Metrics           *metrics.Registry
 	OnRestore         func(Restored)
 	OnState           func(old, now State)
+	Uncaught          func(error) Action
+	BrokerTimeout     time.Duration // how long no broker may answer a thread; negative: for ever
 }
 
 // Engine runs a program on Kafka. Run is called once; the other methods are safe for concurrent use.
@@ -91,16 +93,21 @@ type Engine struct {
 	working map[string]bool // threads whose tasks all work
 	stores  map[string]map[task.ID]*task.Store
 
+	crew   *crew
+	paused atomic.Bool
+
 	epoch   atomic.Int64 // counts openings and closings of stores
 	telling sync.Mutex   // one state listener call after the other
 }
 
 // New makes an Engine; it asks no broker.
 func New(o Options) *Engine {
-	return &Engine{
+	e := &Engine{
 		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), working: map[string]bool{},
 		stores: map[string]map[task.ID]*task.Store{},
 	}
+	e.crew = newCrew(e)
+	return e
 }
 
 // State is where the engine stands.
@@ -149,27 +156,36 @@ func (e *Engine) run(ctx context.Context) error {
 		}
 		return err
 	}
-	errs := make([]error, e.o.Threads+1)
 	var wg sync.WaitGroup
+	var globalErr error
 	if global != nil {
 		defer global.close()
 		wg.Go(func() {
-			if errs[e.o.Threads] = global.run(inner); errs[e.o.Threads] != nil {
+			if globalErr = global.run(inner); globalErr != nil {
 				stop()
 			}
 		})
 	}
-	for i := range e.o.Threads {
-		wg.Go(func() {
-			// One thread's failure ends them all: the instance stops, and its work moves to others.
-			if errs[i] = newThread(e, i+1).run(inner); errs[i] != nil {
-				stop()
-			}
-		})
-	}
+	err = e.crew.run(inner)
+	stop()
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(err, globalErr)
 }
+
+// AddThread starts a stream thread and returns its name.
+func (e *Engine) AddThread() (string, error) { return e.crew.add() }
+
+// RemoveThread ends the stream thread started last, with a last commit, and returns its name.
+func (e *Engine) RemoveThread(ctx context.Context) (string, error) { return e.crew.remove(ctx) }
+
+// Pause stops processing and punctuations; the instance stays in the group with its tasks (KIP-834).
+func (e *Engine) Pause() { e.paused.Store(true) }
+
+// Resume goes on after Pause.
+func (e *Engine) Resume() { e.paused.Store(false) }
+
+// Paused says whether Pause holds.
+func (e *Engine) Paused() bool { return e.paused.Load() }
 
 // options are those that every client has.
 func (e *Engine) options(name string) []kgo.Opt {
@@ -206,15 +222,27 @@ func (e *Engine) become(s State) {
 	e.o.OnState(old, s)
 }
 
+// joins notes a new thread.
+func (e *Engine) joins(thread string) { e.note(func() { e.working[thread] = false }) }
+
+// leaves forgets a thread that has ended.
+func (e *Engine) leaves(thread string) { e.note(func() { delete(e.working, thread) }) }
+
 // works notes whether all tasks of a thread work; the engine is Running when those of all threads do.
 func (e *Engine) works(thread string, yes bool) {
 	e.mu.Lock()
-	if e.working[thread] == yes {
-		e.mu.Unlock()
-		return
+	same := e.working[thread] == yes
+	e.mu.Unlock()
+	if !same {
+		e.note(func() { e.working[thread] = yes })
 	}
-	e.working[thread] = yes
-	all := len(e.working) == e.o.Threads
+}
+
+// note changes what is known of the threads and becomes what follows from it.
+func (e *Engine) note(change func()) {
+	e.mu.Lock()
+	change()
+	all := len(e.working) > 0
 	for _, w := range e.working {
 		all = all && w
 	}

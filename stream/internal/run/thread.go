@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -48,6 +49,7 @@ type thread struct {
 	e        *Engine
 	name     string
 	log      *slog.Logger
+	contact  contact
 	cl       *kgo.Client
 	producer *producer
 
@@ -60,6 +62,7 @@ type thread struct {
 	joined     bool
 	fatal      error // from a callback
 	caches     store.Budget
+	cacheMax   atomic.Int64 // this thread's part of them
 	lastCommit time.Time
 	lastPurge  time.Time
 	lastEnds   time.Time
@@ -81,7 +84,7 @@ func newThread(e *Engine, n int) *thread {
 	name := e.o.ClientID + "-StreamThread-" + strconv.Itoa(n)
 	return &thread{
 		e: e, name: name, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
-		caches: store.Budget{Max: e.o.Program.CacheBytes / int64(max(e.o.Threads, 1))}, fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
+		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
 }
 
@@ -106,6 +109,7 @@ func (t *thread) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream: client: %w", err)
 	}
+	t.contact.touch()
 	t.cl = cl
 	t.producer = &producer{e: t.e, cl: cl}
 	t.restore = &restorer{t: t}
@@ -135,6 +139,7 @@ func (t *thread) options() []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // their offsets count: without them a lag behind a transaction never becomes 0
+		kgo.WithHooks(&t.contact),
 		kgo.FetchMaxWait(fetchWait),
 		kgo.FetchMaxPartitionBytes(1<<20),
 		kgo.MaxDecompressBatchBytes(64<<20),
@@ -150,6 +155,10 @@ func (t *thread) loop(ctx context.Context) error {
 	busy := false
 	for ctx.Err() == nil {
 		fetches := t.poll(ctx, busy)
+		if err := t.contact.check(t.e.o.BrokerTimeout); err != nil {
+			t.cl.AllowRebalance()
+			return err
+		}
 		t.mu.Lock()
 		more, err := t.work(t.life, fetches)
 		t.mu.Unlock()
@@ -174,6 +183,7 @@ func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
 
 // work is one turn: take what was fetched, restore, process, punctuate, commit. More says that there is work left.
 func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err error) {
+	t.caches.Max = t.cacheMax.Load()
 	if err := t.take(ctx, fetches); err != nil {
 		return false, err
 	}
@@ -281,6 +291,9 @@ func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 
 // process lets the tasks work in turn until nothing is left or the time is up.
 func (t *thread) process(ctx context.Context) (more bool, err error) {
+	if t.e.paused.Load() {
+		return false, nil
+	}
 	end := time.Now().Add(workMost)
 	for {
 		did := false
