@@ -162,25 +162,6 @@ func resulting[K, R any](m maker, l *tableFlow, parent *plan.Node, name string, 
 	}
 	t.n = m.node(plan.Processor, name, parent)
 	t.n.Body = resultBody[K, R](t)
-	materialize := func() {
-		if t.decl == nil {
-			t.keep(m, declared[K, R](m, set, l.ks, nil))
-			t.n.Stores = t.stores()
-		}
-	}
-	if named || set.TTL != 0 {
-		materialize()
-	}
-	t.old = func(force bool) bool {
-		if force {
-			materialize()
-		}
-		t.sendOld = t.decl != nil
-		return t.sendOld
-	}
-	t.view = func() (any, []string) {
-		materialize()
-		return shelfView[K, R](t)
-	}
+	sourced[K, R](m, t, set, named)
 	return KTable[K, R]{t: t}
 }

@@ -3,7 +3,6 @@ package stream
 import (
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 
 	"github.com/millrun/millrun/internal/layout"
@@ -28,38 +27,16 @@ func withGrace[K, V, V2, R any](m maker, n *plan.Node, t *tableFlow, set *opt.Se
 	case t.history() < set.Grace:
 		m.faultf(n.Name, "GracePeriod(%s) is longer than the table's history of %s, which would be gone by then: give the table's store a longer one", set.Grace, t.history())
 	}
-	d := graceDecl[K, V](n.Name+"-Buffer", set.KeySerde, set.ValueSerde)
+	d := heldDecl(n.Name+"-Buffer", set.KeySerde, set.ValueSerde, newGraceBuffer[K, V])
 	m.b.keep(m, d)
 	n.Stores = append(slices.Clip(n.Stores), d.Name)
 	n.Body = graceBody(d.Name, set.Grace.Milliseconds(), open, l)
 }
 
-// graceDecl declares what keeps the records.
-func graceDecl[K, V any](name string, ks, vs any) *store.Decl {
-	return &store.Decl{
-		Name: name, Kind: store.Kept, Key: reflect.TypeFor[K](), Value: reflect.TypeFor[V](),
-		Resolve: func(_ *store.Decl, r *serde.Registry, topic string) (store.Opener, error) {
-			k, v, err := findBoth[K, V](&resolver{registry: r}, ks, vs)
-			return &graceOpener[K, V]{k, v, topic}, err
-		},
-	}
-}
-
-// graceOpener makes the buffer of a task.
-type graceOpener[K, V any] struct {
-	ks    serde.Serde[K]
-	vs    serde.Serde[V]
-	topic string
-}
-
-// Open is the buffer in its task's hands.
-func (o *graceOpener[K, V]) Open(b store.Bytes) any {
-	log, _ := b.(store.Log)
+// newGraceBuffer makes the buffer of a task.
+func newGraceBuffer[K, V any](o *heldOpener[K, V], log store.Log) any {
 	return &graceBuffer[K, V]{rows: store.NewTree(), time: unknownTime, log: log, ks: o.ks, vs: o.vs, topic: o.topic}
 }
-
-// Read is nothing: nobody queries a buffer.
-func (o *graceOpener[K, V]) Read(store.Reader) any { return nil }
 
 // graceBuffer holds records back, in one task, by time and then by key. It is the store's Keeper. What comes and goes is
 // told to the changelog at once.

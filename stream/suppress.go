@@ -2,7 +2,6 @@ package stream
 
 import (
 	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/millrun/millrun/internal/layout"
@@ -28,7 +27,9 @@ func (t KTable[K, V]) Suppress(s Suppressed, opts ...Option) KTable[K, V] {
 	}
 	out := &tableFlow{b: from.b, ks: from.ks, vs: from.vs}
 	wait := s.wait(m, from, endOf[K]() != nil)
-	from.b.keep(m, bufferDecl[K, V](buffer, s, from))
+	d := heldDecl(buffer, from.ks, from.vs, newBuffer[K, V])
+	d.NoLogging, d.LogConfig = s.noLogging, s.logConfig
+	from.b.keep(m, d)
 	out.n = m.node(plan.Processor, name, from.n)
 	out.n.Stores = []string{buffer}
 	out.n.Body = suppressBody[K, V](buffer, s, wait)
@@ -62,36 +63,12 @@ func (s Suppressed) wait(m maker, from *tableFlow, windowed bool) int64 {
 	return s.limit.Milliseconds()
 }
 
-// bufferDecl declares what keeps the rows.
-func bufferDecl[K, V any](name string, s Suppressed, from *tableFlow) *store.Decl {
-	ks, vs := from.ks, from.vs
-	return &store.Decl{
-		Name: name, Kind: store.Kept, Key: reflect.TypeFor[K](), Value: reflect.TypeFor[V](),
-		NoLogging: s.noLogging, LogConfig: s.logConfig,
-		Resolve: func(_ *store.Decl, r *serde.Registry, topic string) (store.Opener, error) {
-			k, v, err := findBoth[K, V](&resolver{registry: r}, ks, vs)
-			return &bufferOpener[K, V]{k, v, topic}, err
-		},
-	}
-}
-
-// bufferOpener makes the buffer of a task.
-type bufferOpener[K, V any] struct {
-	ks    serde.Serde[K]
-	vs    serde.Serde[V]
-	topic string
-}
-
-// Open is the buffer in its task's hands.
-func (o *bufferOpener[K, V]) Open(b store.Bytes) any {
-	log, _ := b.(store.Log)
+// newBuffer makes the buffer of a task.
+func newBuffer[K, V any](o *heldOpener[K, V], log store.Log) any {
 	return &buffer[K, V]{
 		Buffer: store.NewBuffer(), log: log, ks: o.ks, vs: o.vs, topic: o.topic, nilValue: hasNil[V](),
 	}
 }
-
-// Read is nothing: nobody queries a buffer.
-func (o *bufferOpener[K, V]) Read(store.Reader) any { return nil }
 
 // buffer holds the rows of a table back, in one task. It is the store's Keeper.
 type buffer[K, V any] struct {
