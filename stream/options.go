@@ -30,6 +30,9 @@ type Materialized interface{ opt.Materialized }
 // Processed is an option of Process and ProcessValues.
 type Processed interface{ opt.Processed }
 
+// Async is an option of MapAsync.
+type Async interface{ opt.Async }
+
 // Printed is an option of Print.
 type Printed interface{ opt.Printed }
 
@@ -59,6 +62,7 @@ type AnyOption interface {
 	StreamJoined
 	TableJoined
 	Processed
+	Async
 }
 
 // SerdeOption fits where bytes are read or written.
@@ -117,6 +121,9 @@ func (o option) MaterializedOption(_ opt.Seal, s *opt.Settings) { o(s) }
 
 // ProcessedOption applies the option; only this module can call it.
 func (o option) ProcessedOption(_ opt.Seal, s *opt.Settings) { o(s) }
+
+// AsyncOption applies the option; only this module can call it.
+func (o option) AsyncOption(_ opt.Seal, s *opt.Settings) { o(s) }
 
 // PrintedOption applies the option; only this module can call it.
 func (o option) PrintedOption(_ opt.Seal, s *opt.Settings) { o(s) }

@@ -97,17 +97,22 @@ func (t *trier[K, V, K2, V2]) take(r *task.Rec, k K, v V) error {
 
 // fail passes a failure on, under the key of the record that caused it and with its headers.
 func (t *trier[K, V, K2, V2]) fail(r *task.Rec, err error) error {
-	f := failureOf(&task.Failure{
+	return failing(r, t.failed, &task.Failure{
 		Stage: task.Processing, Task: r.Task().ID(), Node: t.node.Name, Source: r.Source, Time: r.Time, Headers: r.Headers,
 		Attempts: 1, Err: err,
 	})
+}
+
+// failing passes a failure of the record at work to those who read failures.
+func failing(r *task.Rec, failed step[[]byte, Failure], of *task.Failure) error {
+	f := failureOf(of)
 	mark := r.Mark()
 	defer r.Restore(mark)
 	if r.Source != nil {
 		r.Headers = r.Source.Headers
 	}
 	r.Keyless = f.Key == nil
-	return t.failed(r, f.Key, f)
+	return failed(r, f.Key, f)
 }
 
 // own is the Serde of failures by default.

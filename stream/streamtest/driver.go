@@ -35,6 +35,7 @@ type settings struct {
 	partitions int32
 	instances  int
 	emit       time.Duration
+	next       func(n int) int // CallOrder
 }
 
 type option func(*settings)
@@ -83,6 +84,8 @@ type Driver struct {
 	sent       []Sent
 	sources    map[string]bool
 	script     transcript
+	calls      []call // of MapAsync, under way
+	next       func(n int) int
 
 	err   error
 	asked bool // the test knows about err
@@ -104,7 +107,7 @@ func New(t testing.TB, d stream.Definition, opts ...Option) *Driver {
 	}
 	prog.EmitInterval = s.emit
 	out := &Driver{
-		t: t, config: s.config, prog: prog, n: max(s.partitions, 1), now: s.start, lastCommit: s.start,
+		t: t, config: s.config, prog: prog, n: max(s.partitions, 1), now: s.start, next: s.next, lastCommit: s.start,
 		logs: map[place][]task.Input{}, committed: map[place]task.Offset{}, unread: map[string][]task.Input{}, sources: map[string]bool{},
 	}
 	for _, topic := range prog.Plan.SourceTopics() {
@@ -202,16 +205,18 @@ func (d *Driver) fail(err error) {
 	}
 }
 
-// settle lets the tasks work until nothing is left.
-func (d *Driver) settle() {
-	for again := true; again; {
+// settle lets the tasks work until nothing is left, and says whether there was anything.
+func (d *Driver) settle() (did bool) {
+	for again := true; again; did = did || again {
 		again = false
 		for _, t := range d.tasks {
 			for d.err == nil && d.step(t) {
 				again = true
 			}
 		}
+		again = d.err == nil && (again || d.answer())
 	}
+	return did
 }
 
 // step processes one record of a task, and commits if that is how the driver commits.
@@ -347,13 +352,19 @@ func (d *Driver) maybeCommit(asked bool) {
 // Commit commits, and processes what leaves the caches by that.
 func (d *Driver) Commit() {
 	d.script.linef("commit")
-	d.commit()
+	for !d.commit() && d.settle() {
+		continue // slow work stood in its way
+	}
 	d.settle()
 }
 
-func (d *Driver) commit() {
+// commit says whether it did, or is none to be expected any more.
+func (d *Driver) commit() bool {
 	if d.err != nil {
-		return
+		return true
+	}
+	if !d.whole() {
+		return false
 	}
 	d.lastCommit = d.now
 	for _, t := range d.tasks {
@@ -361,8 +372,11 @@ func (d *Driver) commit() {
 		d.dispatch(t)
 		if err != nil {
 			d.fail(err)
-			return
+			return true
 		}
+	}
+	if !d.whole() {
+		return false // what left the caches has begun calls
 	}
 	for _, t := range d.tasks {
 		offsets := t.Offsets()
@@ -371,6 +385,7 @@ func (d *Driver) commit() {
 		}
 		t.Committed(offsets)
 	}
+	return true
 }
 
 // Crash loses what the process had in memory and starts again from changelogs and committed offsets. What had been sent

@@ -28,6 +28,8 @@ type (
 	Materialized interface{ MaterializedOption(Seal, *Settings) }
 	// Processed marks options of a user's processor.
 	Processed interface{ ProcessedOption(Seal, *Settings) }
+	// Async marks options of slow work.
+	Async interface{ AsyncOption(Seal, *Settings) }
 	// Printed marks options of Print.
 	Printed interface{ PrintedOption(Seal, *Settings) }
 	// Repartitioned marks options of Repartition.
@@ -70,6 +72,12 @@ type Settings struct {
 	TTL        time.Duration // state.TTL: how long a row lives; 0 is for ever
 	Caching    Switch        // state.Caching
 	Retention  time.Duration // state.Retention; 0 is by the window
+
+	Concurrency int           // of slow work; 0 is the default
+	Timeout     time.Duration // of one call of slow work; 0 is none
+	Attempts    int           // at slow work; 0 is the default
+	Pause       time.Duration // between two attempts
+	Unordered   bool          // slow work keeps no order per key
 }
 
 // Engine is what a store is kept in.

@@ -19,12 +19,19 @@ const commitTimeout = 60 * time.Second
 // errMoved is what a commit returns when this member no longer owns its partitions: its tasks are at work elsewhere.
 var errMoved = errors.New("stream: the group has moved on without this member")
 
+// errUnfinished is what a commit returns under exactly-once while slow work stands in its way: a part of what a record causes
+// is done, the rest is not. Trying again later helps.
+var errUnfinished = errors.New("stream: slow work is not finished")
+
 // commit makes what the tasks have done last: everything sent is acknowledged, only then are the offsets committed. With a
 // crash between the two the records are processed again, which is what at-least-once says.
 func (t *thread) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	start := time.Now()
+	if !t.whole() {
+		return errUnfinished
+	}
 	t.lastCommit = start
 	for _, a := range t.tasks {
 		if a.running && a.task.CommitNeeded() {
@@ -32,6 +39,9 @@ func (t *thread) commit(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if !t.whole() {
+		return errUnfinished // what left the caches is the beginning of more
 	}
 	if err := t.flush(ctx); err != nil {
 		return err

@@ -96,7 +96,7 @@ func (t *thread) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 		return
 	}
 	t.e.works(t.name, false)
-	err := t.commit(ctx)
+	err := errors.Join(t.finish(ctx, t.tasks), t.commit(ctx))
 	if err != nil {
 		t.log.Warn("commit before giving partitions up failed; their records will be processed again", "error", err)
 		if !errors.Is(err, errMoved) && t.fatal == nil {
@@ -114,6 +114,7 @@ func (t *thread) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 		}
 		t.e.close(a.task)
 		a.task.Suspend()
+		t.pool.giveUp(a.task)
 		a.running = false
 		clear(a.partitions)
 		t.suspended[id] = a
@@ -145,6 +146,7 @@ func (t *thread) drop(tasks map[task.ID]*active) error {
 		t.countTask(a)
 		errs = append(errs, a.task.Close())
 		a.cancel()
+		t.pool.giveUp(a.task)
 		t.restore.forget(a)
 	}
 	t.forget()

@@ -59,7 +59,9 @@ type thread struct {
 	fetched    map[part]task.Offset
 	paused     map[part]bool
 	restore    *restorer
+	pool       *pool // of slow work
 	joined     bool
+	asked      bool  // for a commit
 	fatal      error // from a callback
 	caches     store.Budget
 	cacheMax   atomic.Int64 // this thread's part of them
@@ -113,6 +115,7 @@ func (t *thread) run(ctx context.Context) error {
 	t.cl = cl
 	t.producer = &producer{e: t.e, cl: cl}
 	t.restore = &restorer{t: t}
+	t.pool = newPool(t.log)
 	t.e.works(t.name, false)
 	err = t.loop(ctx)
 	return errors.Join(err, t.shutdown(err == nil, end))
@@ -178,6 +181,8 @@ func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
 	}
 	ctx, cancel := context.WithTimeout(ctx, pollWait)
 	defer cancel()
+	t.pool.waking(cancel)
+	defer t.pool.waking(nil)
 	return t.cl.PollRecords(ctx, pollMost)
 }
 
@@ -297,6 +302,7 @@ func (t *thread) process(ctx context.Context) (more bool, err error) {
 	end := time.Now().Add(workMost)
 	for {
 		did := false
+		t.answered()
 		for _, a := range t.tasks {
 			if !a.running {
 				continue
@@ -331,6 +337,9 @@ func (t *thread) turn(ctx context.Context, a *active) (n int, err error) {
 	if _, err := a.task.Punctuate(now); err != nil {
 		return n, t.halt(ctx, a, err)
 	}
+	if err := t.call(a); err != nil {
+		return n, t.halt(ctx, a, err)
+	}
 	return n, t.producer.send(ctx, a.id, a.task.Take())
 }
 
@@ -344,10 +353,16 @@ func (t *thread) maybeCommit(ctx context.Context) error {
 	for _, a := range t.tasks {
 		asked = a.task.CommitAsked() || asked
 	}
-	if !asked && time.Since(t.lastCommit) < t.e.o.CommitInterval {
+	t.asked = t.asked || asked
+	if !t.asked && time.Since(t.lastCommit) < t.e.o.CommitInterval || !t.whole() {
 		return nil
 	}
+	t.asked = false
 	err := t.commit(ctx)
+	if errors.Is(err, errUnfinished) {
+		t.asked = true
+		return nil
+	}
 	if errors.Is(err, errMoved) {
 		t.log.Info("commit refused, a rebalance is under way", "error", err)
 		if !errors.Is(err, kerr.RebalanceInProgress) {
@@ -445,6 +460,7 @@ func (t *thread) countTask(a *active) {
 	m.Add("millrun_stream_dead_letters_total", float64(c.DeadLetters), labels...)
 	m.Add("millrun_stream_cache_reads_total", float64(c.CacheReads), labels...)
 	m.Add("millrun_stream_cache_hits_total", float64(c.CacheHits), labels...)
+	t.countCalls(a, c)
 	for reason, n := range c.Dropped {
 		m.Add("millrun_stream_dropped_records_total", float64(n), t.labels("task", a.id.String(), "reason", reason)...)
 	}
@@ -455,7 +471,11 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	ctx, cancel := context.WithTimeout(t.life, drainLimit)
 	defer cancel()
 	t.mu.Lock()
-	err := t.commit(ctx)
+	var err error
+	if clean {
+		err = t.finish(ctx, t.tasks)
+	}
+	err = errors.Join(err, t.commit(ctx))
 	if errors.Is(err, errMoved) || !clean {
 		if err != nil {
 			t.log.Info("the last commit failed", "error", err)
@@ -466,6 +486,7 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	t.restore.close()
 	t.mu.Unlock()
 	end()
+	t.pool.close()
 	t.purges.Wait()
 	t.cl.CloseAllowingRebalance()
 	return err

@@ -22,7 +22,7 @@ func (t *Task) CommitNeeded() bool {
 		return true
 	}
 	for _, q := range t.queues {
-		if at, _ := q.position(); at != q.committed && at != unknown {
+		if at := t.at(q).offset; at != q.committed && at != unknown {
 			return true
 		}
 	}
@@ -46,6 +46,7 @@ func (t *Task) Flush(now time.Time) error {
 			return t.stopped(err, "flush")
 		}
 	}
+	t.flushed()
 	return nil
 }
 
@@ -54,8 +55,8 @@ func (t *Task) Flush(now time.Time) error {
 func (t *Task) Offsets() []Offset {
 	var out []Offset
 	for _, q := range t.queues {
-		if at, epoch := q.position(); at != unknown {
-			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: at, Epoch: epoch, Metadata: layout.Metadata(q.time, t.markers)})
+		if p := t.at(q); p.offset != unknown {
+			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: p.offset, Epoch: p.epoch, Metadata: layout.Metadata(p.time, t.markers)})
 		}
 	}
 	return out

@@ -16,6 +16,7 @@ func (t *Task) SetMarker(name string, at int64) {
 	}
 	t.markers[name] = at
 	t.touched = true
+	t.changes++
 }
 
 // recall reads the text beside a committed offset: the partition's time, and markers. Of several the highest counts.

@@ -117,8 +117,11 @@ type Program struct {
 	EmitInterval time.Duration
 	TimeBy       Extractor // of sources without their own; nil is the record's own time
 	Retryable    func(error) bool
-	Topics       map[string]Serdes
-	User         any // the typed edge's: what contexts offer
+	// ExactlyOnce lets results of slow work go on in the order of their records' offsets, so that a commit covers exactly
+	// what has gone on.
+	ExactlyOnce bool
+	Topics      map[string]Serdes
+	User        any // the typed edge's: what contexts offer
 }
 
 // Env is what a task is given besides its records.

@@ -88,6 +88,8 @@ func (t *Task) punctuate(c Clock, now int64) (ran bool, err error) {
 
 // Punctuate runs what is due by the wall clock.
 func (t *Task) Punctuate(now time.Time) (bool, error) {
-	t.now = now
+	if t.now = now; t.holding != Flowing {
+		return false, nil // it could begin what the task waits for, again and again
+	}
 	return t.punctuate(WallClock, now.UnixMilli())
 }

@@ -5,7 +5,7 @@ const unknown = -1
 
 // queue holds the records of one input partition that were fetched and not yet processed. Its position is what a commit
 // says: the first record that is not processed, or, when there is none, where the consumer goes on, which may lie behind
-// transaction markers.
+// transaction markers. Records with calls under way count as not processed.
 type queue struct {
 	topic     string
 	partition int32
@@ -26,10 +26,15 @@ type queue struct {
 	end       int64 // of the partition, as far as known
 	time      int64 // the highest time taken from this queue: Kafka Streams' partition time
 	emptyAt   int64 // wall clock since which the queue is empty and the partition has no more; milliseconds
+
+	held   []*held  // records taken and not finished, in their order
+	safe   position // as of the last flush
+	handed int64    // the highest offset of a record that had a call run
+	effect int64    // the highest offset of a record that has left a trace; only under exactly-once
 }
 
 func newQueue(topic string, partition int32) *queue {
-	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, time: unknown, emptyAt: unknown}
+	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, time: unknown, emptyAt: unknown, safe: position{offset: unknown}, handed: unknown, effect: unknown}
 }
 
 func (q *queue) add(in []Input) {
@@ -67,12 +72,16 @@ func (q *queue) pop() {
 }
 
 // position is what a commit would say, with the leader's epoch.
-func (q *queue) position() (int64, int32) {
-	if q.n > 0 {
+func (q *queue) position() position {
+	switch {
+	case len(q.held) > 0:
+		h := q.held[0]
+		return position{h.in.Offset, h.in.Epoch, h.before}
+	case q.n > 0:
 		in := q.peek()
-		return in.Offset, in.Epoch
+		return position{in.Offset, in.Epoch, q.time}
 	}
-	return q.next, q.epoch
+	return position{q.next, q.epoch, q.time}
 }
 
 // caughtUp says whether an empty queue is known to have nothing left in its partition.

@@ -101,6 +101,7 @@ func (s *Store) Now() int64 { return s.task.rec.Time }
 // Set changes the store and tells the changelog, at once or when the cache is flushed. A tombstone for what is not there is
 // sent all the same, as in Java, but not if it comes out of a cache.
 func (s *Store) Set(w store.Write) error {
+	s.task.changes++
 	if s.cache == nil {
 		s.apply(w)
 		return nil
@@ -136,8 +137,10 @@ func (s *Store) flush() error {
 		return nil
 	}
 	r := &s.task.rec
-	was := *r
-	defer func() { *r = was }()
+	t, was := s.task, *r
+	from, held := t.from, t.held
+	t.from, t.held = nil, nil // what leaves stems from other records than the one at work
+	defer func() { *r, t.from, t.held = was, from, held }()
 	for _, d := range s.cache.Leaving() {
 		old, ok, err := s.rows.Get(d.Key)
 		if err != nil {

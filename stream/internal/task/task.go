@@ -40,12 +40,27 @@ type Task struct {
 	out       []Output
 	space     []byte
 	counts    Counts
+
+	asyncs   []*Async
+	calls    []*Call    // of the last answer of Calls
+	resolved []*Call    // may go on, in this order
+	begun    uint64     // calls so far
+	from     *queue     // whose first record is at work; nil if none is
+	before   int64      // its time without that record
+	held     *held      // the record at work, if it has calls
+	barrier  *barrier   // since the last flush
+	barriers []*barrier // with calls under way, the oldest first
+	holding  Hold
+	changes  int  // of stores and markers
+	keeps    bool // a store keeps its changes until the task flushes
 }
 
 // Counts is what a task has done since the last call of Task.Counts.
 type Counts struct {
 	Processed, Punctuated, DeadLetters int64
 	CacheReads, CacheHits              int64            // of single keys, by operators and processors
+	Calls, CallsFailed, CallsRepeated  int64            // of slow work: runs, how many of them failed, and were tried again
+	CallsLate                          int64            // results that nobody waited for any more
 	Dropped                            map[string]int64 // by reason
 }
 
@@ -73,6 +88,7 @@ func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 			}
 			t.stores[s.Name] = made
 			t.ordered = append(t.ordered, made)
+			t.keeps = t.keeps || spec.Kind == store.Kept
 			if made.expiry != nil {
 				t.expiring = append(t.expiring, made)
 			}
@@ -159,6 +175,11 @@ func (t *Task) Init(now time.Time, committed []Offset) error {
 			t.time = max(t.time, q.time)
 		}
 	}
+	for _, q := range t.queues {
+		if q.safe.offset == unknown {
+			q.safe = q.position()
+		}
+	}
 	if t.started {
 		return nil // taken up again: the processors never ended
 	}
@@ -214,12 +235,16 @@ func (t *Task) Seek(topic string, next int64) {
 // Suspend drops what waits: its partitions are given up, after a commit. Stores and processors stay, and Init takes the
 // task up again.
 func (t *Task) Suspend() {
-	for _, q := range t.queues {
-		at, epoch := q.position()
-		*q = queue{
-			topic: q.topic, partition: q.partition, source: q.source, node: q.node, time: q.time,
-			next: unknown, epoch: epoch, committed: at, end: unknown, emptyAt: unknown, extract: q.extract,
-		}
+	at := make([]position, len(t.queues))
+	for i, q := range t.queues {
+		at[i] = t.at(q)
+	}
+	t.giveUp()
+	for i, q := range t.queues {
+		fresh := newQueue(q.topic, q.partition)
+		fresh.source, fresh.node, fresh.extract = q.source, q.node, q.extract
+		fresh.time, fresh.epoch, fresh.committed = at[i].time, at[i].epoch, at[i].offset
+		*q = *fresh
 	}
 	t.filled, t.started = nil, true
 }
@@ -288,9 +313,18 @@ func (t *Task) idle(q *queue) bool {
 	return now-q.emptyAt >= t.program.MaxIdle.Milliseconds()
 }
 
-// Process takes one record, if there is one to take, and what is due by stream time after it.
+// Process lets one result of slow work go on, or takes one record, if there is one to take, and what is due by stream time
+// after it.
 func (t *Task) Process(now time.Time) (bool, error) {
 	t.now = now
+	if len(t.asyncs) > 0 {
+		if did, err := t.goOn(); did || err != nil {
+			return did, err
+		}
+		if t.holding != Flowing || t.crowded() {
+			return false, nil
+		}
+	}
 	q := t.choose()
 	if q == nil {
 		return false, nil
@@ -304,12 +338,16 @@ func (t *Task) Process(now time.Time) (bool, error) {
 		f := &Fault{Stage: Processing, Node: q.node, Err: fmt.Errorf("the record's timestamp is negative: %d", in.Time), Hint: "the topic's producer must set a time"}
 		return false, t.stopped(f, "read")
 	}
+	before, effects := q.time, t.effects()
 	q.time = max(q.time, q.at)
 	t.time = max(t.time, q.at)
 	if err := t.expire(); err != nil {
 		return false, err
 	}
-	if err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) }); err != nil {
+	t.from, t.before = q, before
+	err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) })
+	t.from, t.held = nil, nil
+	if err != nil {
 		return false, err
 	}
 	t.filled.poll()
@@ -317,7 +355,10 @@ func (t *Task) Process(now time.Time) (bool, error) {
 		t.filled.offer(q)
 	}
 	t.counts.Processed++
-	_, err := t.punctuate(StreamTime, t.time)
+	_, err = t.punctuate(StreamTime, t.time)
+	if t.program.ExactlyOnce && (t.keeps || t.effects() != effects) {
+		q.effect = in.Offset
+	}
 	return true, err
 }
 
@@ -379,6 +420,7 @@ func (t *Task) nodeName(i int) string {
 
 // Close ends the processors. It does not commit.
 func (t *Task) Close() error {
+	t.giveUp()
 	var first error
 	for i, fs := range t.parts.closes {
 		for _, f := range fs {

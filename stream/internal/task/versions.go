@@ -9,6 +9,7 @@ func (s *Store) PutVersion(key, value []byte, at int64) (to int64, kept bool, er
 	if !kept {
 		s.task.drop("expired")
 	}
+	s.task.changes++
 	s.Log(store.Write{Key: key, Plain: value, Time: at})
 	return to, kept, nil
 }
