@@ -46,7 +46,8 @@ func NewApp(d Definition, c Config) (*App, error) {
 		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, c.CommitInterval), Buffered: c.BufferedRecords,
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
-		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout,
+		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
+		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
 	})
 	return a, nil
 }

@@ -17,6 +17,9 @@ import (
 
 // Config is what an application sets once. The zero value of a field means its default.
 type Config struct {
+	// AcceptOldBrokers lets ExactlyOnce work with brokers that have no transaction.version 2, where a late request can become
+	// part of a later transaction (KIP-890). Default: false, such brokers are refused at the start.
+	AcceptOldBrokers bool
 	// ApplicationID is the prefix of internal topics and the name of the consumer group. Required.
 	ApplicationID string
 	// BrokerTimeout is how long no broker may answer a stream thread before the thread fails. Default: 5m; -1 waits for ever.
@@ -35,10 +38,12 @@ type Config struct {
 	// Clock is the wall clock of punctuations and of a context's Now. Everything about the broker keeps the machine's time.
 	// Default: time.Now.
 	Clock func() time.Time
-	// CommitInterval is how often offsets are committed. Default: 30s.
+	// CommitInterval is how often offsets are committed. Default: 30s; 100ms under ExactlyOnce.
 	CommitInterval time.Duration
 	// DeadLetterTopic is where DeadLetter("") goes. Default: none.
 	DeadLetterTopic string
+	// Guarantee is what happens to a record's effects upon failure. Default: AtLeastOnce.
+	Guarantee Guarantee
 	// Log gets what the application has to say. Default: slog.Default.
 	Log *slog.Logger
 	// MaxTaskIdle is how long a task with several input partitions waits for an empty one, once that has nothing left, before
@@ -64,6 +69,8 @@ type Config struct {
 	// Stores is what stores are kept in that do not say so themselves. Default: nil, the semantics of Kafka Streams' persistent
 	// stores; state.Memory() gives them those of its stores in memory.
 	Stores state.Engine
+	// TaskTimeout is how long commits may fail before the thread does. Default: 5m.
+	TaskTimeout time.Duration
 	// Threads is the number of stream threads: clients that each work on tasks of their own. Default: 1.
 	Threads int
 	// Timestamps finds the time of every record whose source has no Timestamps of its own, out of its bytes; prev is the
@@ -72,6 +79,9 @@ type Config struct {
 	Timestamps func(r Record[[]byte, []byte], prev time.Time) time.Time
 	// TopicConfig are configurations of internal topics, beside those Kafka Streams gives them. Default: none.
 	TopicConfig map[string]string
+	// TransactionTimeout is how long a transaction may stay open before brokers abort it: after a crash, others wait that long
+	// for the partitions at most. It must be more than CommitInterval. Only under ExactlyOnce. Default: 10s.
+	TransactionTimeout time.Duration
 
 	// DeserializationErrors decides about records whose bytes cannot be read. Default: Fail.
 	DeserializationErrors ErrorHandler
@@ -112,6 +122,9 @@ func (c *Config) defaults() {
 	}
 	if c.CommitInterval == 0 {
 		c.CommitInterval = 30 * time.Second
+		if c.Guarantee == ExactlyOnce {
+			c.CommitInterval = 100 * time.Millisecond
+		}
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -119,8 +132,14 @@ func (c *Config) defaults() {
 	if c.Metrics == nil {
 		c.Metrics = metrics.New()
 	}
+	if c.TaskTimeout == 0 {
+		c.TaskTimeout = 5 * time.Minute
+	}
 	if c.Threads == 0 {
 		c.Threads = 1
+	}
+	if c.TransactionTimeout == 0 {
+		c.TransactionTimeout = 10 * time.Second
 	}
 }
 
@@ -147,6 +166,15 @@ func (c *Config) validate() error {
 	if c.CommitInterval < 0 {
 		bad("CommitInterval is %s", c.CommitInterval)
 	}
+	if c.TaskTimeout < 0 {
+		bad("TaskTimeout is %s", c.TaskTimeout)
+	}
+	if c.Guarantee != AtLeastOnce && c.Guarantee != ExactlyOnce {
+		bad("Guarantee is %d", c.Guarantee)
+	}
+	if c.Guarantee == ExactlyOnce && c.TransactionTimeout <= c.CommitInterval {
+		bad("TransactionTimeout is %s: a transaction lasts a CommitInterval (%s), brokers would abort it before", c.TransactionTimeout, c.CommitInterval)
+	}
 	if c.ReplicationFactor < 0 {
 		bad("ReplicationFactor is %d", c.ReplicationFactor)
 	}
@@ -157,6 +185,15 @@ func (c *Config) validate() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Guarantee is what happens to a record's effects upon failure.
+type Guarantee int
+
+// The guarantees.
+const (
+	AtLeastOnce Guarantee = iota // a record may take effect again
+	ExactlyOnce                  // results, changelogs and offsets are one transaction; see AcceptOldBrokers
+)
 
 // Optimization is a set of topology optimizations; they change internal names.
 type Optimization uint

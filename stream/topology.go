@@ -94,7 +94,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
 		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, EmitInterval: emitInterval,
-		TimeBy: rawTimes(c.Timestamps), Globals: b.globals, Retryable: IsRetryable, User: &offered{c.Metrics},
+		TimeBy: rawTimes(c.Timestamps), Globals: b.globals, ExactlyOnce: c.Guarantee == ExactlyOnce, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),

@@ -23,8 +23,8 @@ var errMoved = errors.New("stream: the group has moved on without this member")
 // is done, the rest is not. Trying again later helps.
 var errUnfinished = errors.New("stream: slow work is not finished")
 
-// commit makes what the tasks have done last: everything sent is acknowledged, only then are the offsets committed. With a
-// crash between the two the records are processed again, which is what at-least-once says.
+// commit makes what the tasks have done last: everything sent is acknowledged, only then are the offsets committed. Under
+// at-least-once the records are processed again after a crash between the two; under exactly-once both are one transaction.
 func (t *thread) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -54,12 +54,13 @@ func (t *thread) commit(ctx context.Context) error {
 			all = append(all, per[a]...)
 		}
 	}
-	if len(all) == 0 {
+	if len(all) == 0 && !t.producer.open {
 		return nil
 	}
-	if err := t.commitOffsets(ctx, all); err != nil {
+	if err := t.conclude(ctx, all); err != nil {
 		return err
 	}
+	t.troubled = time.Time{}
 	for a, offsets := range per {
 		a.task.Committed(offsets)
 	}
@@ -80,7 +81,7 @@ func (t *thread) emptyCaches(ctx context.Context, a *active) error {
 func (t *thread) flush(ctx context.Context) error {
 	for {
 		if err := t.producer.cl.Flush(ctx); err != nil {
-			return fmt.Errorf("stream: the brokers did not take what was sent: %w", err)
+			return &trouble{flushing, fmt.Errorf("the brokers did not take what was sent: %w", err)}
 		}
 		if !t.producer.failed.Load() {
 			return nil
@@ -95,6 +96,9 @@ func (t *thread) flush(ctx context.Context) error {
 // given up is refused.
 func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error {
 	member, generation := t.cl.GroupMetadata()
+	if member == "" {
+		return &trouble{committing, errMoved} // without a name, nothing would be fenced
+	}
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation = t.e.app, member, generation
 	at := map[string]int{}
@@ -115,11 +119,11 @@ func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error
 	for {
 		err := issue(ctx, t, req)
 		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) {
-			return classify(err)
+			return troubled(committing, err)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("stream: commit: %w", err)
+			return &trouble{committing, err}
 		case <-time.After(pause): // the coordinator is moving or loading
 		}
 	}
@@ -136,18 +140,6 @@ func issue(ctx context.Context, t *thread, req *kmsg.OffsetCommitRequest) error 
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-func classify(err error) error {
-	for _, moved := range []error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.RebalanceInProgress} {
-		if errors.Is(err, moved) {
-			return fmt.Errorf("%w: %w", errMoved, err)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("stream: commit: %w", err)
 	}
 	return nil
 }

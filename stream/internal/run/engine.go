@@ -8,6 +8,8 @@ package run
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,25 +59,29 @@ type Restored struct {
 
 // Options are what an Engine is made of. All fields are set.
 type Options struct {
-	Program           *task.Program
-	Brokers           []string
-	ClientID          string
-	ClientOptions     []kgo.Opt
-	Threads           int
-	CommitInterval    time.Duration
-	PurgeInterval     time.Duration
-	Reach             time.Duration // how long brokers may take to answer at the start
-	Buffered          int
-	Reset             opt.Reset
-	ReplicationFactor int
-	TopicConfig       map[string]string
-	Clock             func() time.Time
-	Log               *slog.Logger
-	Metrics           *metrics.Registry
-	OnRestore         func(Restored)
-	OnState           func(old, now State)
-	Uncaught          func(error) Action
-	BrokerTimeout     time.Duration // how long no broker may answer a thread; negative: for ever
+	Program            *task.Program
+	Brokers            []string
+	ClientID           string
+	ClientOptions      []kgo.Opt
+	Threads            int
+	CommitInterval     time.Duration
+	PurgeInterval      time.Duration
+	Reach              time.Duration // how long brokers may take to answer at the start
+	Buffered           int
+	Reset              opt.Reset
+	ReplicationFactor  int
+	TopicConfig        map[string]string
+	Clock              func() time.Time
+	Log                *slog.Logger
+	Metrics            *metrics.Registry
+	OnRestore          func(Restored)
+	OnState            func(old, now State)
+	Uncaught           func(error) Action
+	ExactlyOnce        bool
+	AcceptOldBrokers   bool // under exactly-once
+	TransactionTimeout time.Duration
+	TaskTimeout        time.Duration // how long commits may fail
+	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever
 }
 
 // Engine runs a program on Kafka. Run is called once; the other methods are safe for concurrent use.
@@ -83,6 +89,9 @@ type Engine struct {
 	o     Options
 	app   string
 	ready chan struct{}
+
+	process  string // a random name of this run, part of transactional ids
+	implicit bool   // brokers add groups and partitions to transactions by themselves (KIP-890)
 
 	admin      *kadm.Client
 	client     *kgo.Client // group-less: administration
@@ -106,6 +115,9 @@ func New(o Options) *Engine {
 		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), working: map[string]bool{},
 		stores: map[string]map[task.ID]*task.Store{},
 	}
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand stops the program instead
+	e.process = hex.EncodeToString(b[:])
 	e.crew = newCrew(e)
 	return e
 }
@@ -141,7 +153,7 @@ func (e *Engine) run(ctx context.Context) error {
 	}
 	defer client.Close()
 	e.client, e.admin = client, kadm.NewClient(client)
-	if err := e.prepare(ctx); err != nil {
+	if err := errors.Join(e.prepare(ctx), e.transactions(ctx)); err != nil {
 		if ctx.Err() != nil {
 			return nil // asked to stop before it began
 		}

@@ -99,9 +99,8 @@ func (t *thread) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 	err := errors.Join(t.finish(ctx, t.tasks), t.commit(ctx))
 	if err != nil {
 		t.log.Warn("commit before giving partitions up failed; their records will be processed again", "error", err)
-		if !errors.Is(err, errMoved) && t.fatal == nil {
-			t.fatal = err
-		}
+		t.note(err)
+		t.note(t.abort(ctx))
 		t.giveUp(t.drop(t.tasks))
 		return
 	}
@@ -127,8 +126,27 @@ func (t *thread) lost(context.Context, *kgo.Client, map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.e.works(t.name, false)
+	t.note(t.abort(t.life))
 	t.giveUp(t.drop(t.tasks))
 	t.giveUp(t.drop(t.suspended))
+}
+
+// note keeps an error of a callback for the loop if it is not done with by giving the tasks up.
+func (t *thread) note(err error) {
+	var tr *trouble
+	if err == nil || t.fatal != nil || errors.Is(err, errUnfinished) {
+		return
+	}
+	if errors.As(err, &tr) {
+		switch v := judge(tr.step, tr.err, t.e.o.ExactlyOnce); v {
+		case again, undone, moved:
+			return
+		case fenced:
+			err = fmt.Errorf("%w: %w", errFenced, err)
+		case final: // explained when the loop meets it
+		}
+	}
+	t.fatal = err
 }
 
 func (t *thread) giveUp(err error) {

@@ -2,12 +2,10 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrun/millrun/stream/internal/store"
@@ -20,6 +18,8 @@ type producer struct {
 	cl     *kgo.Client
 	turn   int32 // partition of the next records without a key
 	failed atomic.Bool
+	open   bool        // a transaction is under way
+	acked  atomic.Bool // it has a record
 
 	mu     sync.Mutex // guards faults
 	faults []fault
@@ -47,6 +47,9 @@ type batch struct {
 func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) error {
 	if len(outs) == 0 {
 		return nil
+	}
+	if err := p.begin(); err != nil {
+		return &task.Error{Task: id, Node: outs[0].Node, Op: "produce", Source: outs[0].Source, Err: err}
 	}
 	b := &batch{p: p, id: id, records: make([]kgo.Record, len(outs)), sources: make([]*task.Input, len(outs)), nodes: make([]string, len(outs))}
 	p.turn++ // keyless records of one batch go to one partition, those of the next to another
@@ -85,6 +88,9 @@ func (p *producer) place(key []byte, n int32) int32 {
 // done is the promise of all records of a batch.
 func (b *batch) done(r *kgo.Record, err error) {
 	if err == nil {
+		if !b.p.acked.Load() { // the line is shared with the thread: written once
+			b.p.acked.Store(true)
+		}
 		return
 	}
 	f := fault{id: b.id, record: r, err: err}
@@ -99,8 +105,8 @@ func (b *batch) done(r *kgo.Record, err error) {
 	b.p.failed.Store(true)
 }
 
-// check settles the records that failed so far, by the program's handler where the record itself is to blame. Everything
-// else is final: the client has tried for as long as trying may help.
+// check settles the records that failed so far, by the program's handler where the record itself is to blame. What
+// else may be done about them, the thread settles.
 func (p *producer) check(ctx context.Context) error {
 	if !p.failed.Swap(false) {
 		return nil
@@ -119,7 +125,7 @@ func (p *producer) check(ctx context.Context) error {
 
 func (p *producer) settle(ctx context.Context, f fault) error {
 	final := &task.Error{Task: f.id, Node: f.node, Op: string(task.Production), Source: f.source,
-		Err: fmt.Errorf("to topic %q: %w", f.record.Topic, f.err)}
+		Err: &trouble{sending, fmt.Errorf("to topic %q: %w", f.record.Topic, f.err)}}
 	handle := p.e.o.Program.Handlers[task.Production]
 	if !recordsFault(f.err) || handle == nil {
 		return final
@@ -141,14 +147,4 @@ func (p *producer) settle(ctx context.Context, f fault) error {
 	case task.Fail, task.Retry:
 	}
 	return final
-}
-
-// recordsFault says whether the broker refuses this record for good, and would take others.
-func recordsFault(err error) bool {
-	for _, e := range []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.PolicyViolation} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -82,7 +83,7 @@ func (r *restorer) begin(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stream: restore: %w", err)
 	}
-	ends, err := list(ctx, keys(topics), r.t.e.admin.ListCommittedOffsets)
+	ends, err := list(ctx, keys(topics), r.t.e.ends())
 	if err != nil {
 		return fmt.Errorf("stream: restore: %w", err)
 	}
@@ -98,6 +99,15 @@ func (r *restorer) begin(ctx context.Context) error {
 		j.next, j.end = start.Offset, r.limit(j, start.Offset, end.Offset)
 	}
 	return r.add(fresh)
+}
+
+// ends asks where changelogs end. A transaction of the last owner may be decided and not yet written everywhere: its offsets
+// are committed then, and its rows must be waited for.
+func (e *Engine) ends() func(context.Context, ...string) (kadm.ListedOffsets, error) {
+	if e.o.ExactlyOnce {
+		return e.admin.ListEndOffsets
+	}
+	return e.admin.ListCommittedOffsets
 }
 
 // known says whether the committed offset of a source's partition is known.

@@ -53,6 +53,8 @@ type thread struct {
 	cl       *kgo.Client
 	producer *producer
 
+	transactional string // id of the transactional producer, unique among all that live; "" under at-least-once
+
 	mu         sync.Mutex
 	tasks      map[task.ID]*active
 	suspended  map[task.ID]*active // given up by a clean revocation; taken up again if they come back at once
@@ -65,6 +67,7 @@ type thread struct {
 	fatal      error // from a callback
 	caches     store.Budget
 	cacheMax   atomic.Int64 // this thread's part of them
+	troubled   time.Time    // since when no commit has succeeded; zero: there is no trouble
 	lastCommit time.Time
 	lastPurge  time.Time
 	lastEnds   time.Time
@@ -84,8 +87,12 @@ type part struct {
 
 func newThread(e *Engine, n int) *thread {
 	name := e.o.ClientID + "-StreamThread-" + strconv.Itoa(n)
+	id := ""
+	if e.o.ExactlyOnce {
+		id = e.app + "-" + e.process + "-" + strconv.Itoa(n)
+	}
 	return &thread{
-		e: e, name: name, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
+		e: e, name: name, transactional: id, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
 		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
 }
@@ -94,8 +101,27 @@ func (t *thread) labels(more ...string) []string {
 	return append([]string{"application", t.e.app, "thread", t.name}, more...)
 }
 
-// run is the life of a thread.
+// run is the life of a thread: one client after the other, as long as they are fenced.
 func (t *thread) run(ctx context.Context) error {
+	for first := true; ; first = false {
+		err := t.serve(ctx, first)
+		if !errors.Is(err, errFenced) || ctx.Err() != nil {
+			return err
+		}
+		t.log.Warn("going on with a new client", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// serve is the life of a client.
+func (t *thread) serve(ctx context.Context, first bool) error {
+	t.joined, t.asked, t.fatal, t.lastCommit = false, false, nil, time.Now()
+	clear(t.fetched)
+	clear(t.paused)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	t.life = life
@@ -113,6 +139,9 @@ func (t *thread) run(ctx context.Context) error {
 	}
 	t.contact.touch()
 	t.cl = cl
+	if !first {
+		t.takeOver(cl)
+	}
 	t.producer = &producer{e: t.e, cl: cl}
 	t.restore = &restorer{t: t}
 	t.pool = newPool(t.log)
@@ -127,6 +156,9 @@ func (t *thread) options() []kgo.Opt {
 	more := t.e.options(t.name[len(t.e.o.ClientID)+1:])
 	if p.Patterns() != nil {
 		more = append(more, kgo.ConsumeRegex())
+	}
+	if t.transactional != "" {
+		more = append(more, kgo.TransactionalID(t.transactional), kgo.TransactionTimeout(t.e.o.TransactionTimeout))
 	}
 	return append(more,
 		kgo.ConsumerGroup(t.e.app),
@@ -164,6 +196,7 @@ func (t *thread) loop(ctx context.Context) error {
 		}
 		t.mu.Lock()
 		more, err := t.work(t.life, fetches)
+		err = t.settle(t.life, err)
 		t.mu.Unlock()
 		t.cl.AllowRebalance()
 		if err != nil {
@@ -363,14 +396,6 @@ func (t *thread) maybeCommit(ctx context.Context) error {
 		t.asked = true
 		return nil
 	}
-	if errors.Is(err, errMoved) {
-		t.log.Info("commit refused, a rebalance is under way", "error", err)
-		if !errors.Is(err, kerr.RebalanceInProgress) {
-			t.giveUp(t.drop(t.tasks))
-			t.cl.ForceRebalance() // the client finds out by its heartbeats at the latest
-		}
-		return nil
-	}
 	return err
 }
 
@@ -471,17 +496,7 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	ctx, cancel := context.WithTimeout(t.life, drainLimit)
 	defer cancel()
 	t.mu.Lock()
-	var err error
-	if clean {
-		err = t.finish(ctx, t.tasks)
-	}
-	err = errors.Join(err, t.commit(ctx))
-	if errors.Is(err, errMoved) || !clean {
-		if err != nil {
-			t.log.Info("the last commit failed", "error", err)
-		}
-		err = nil
-	}
+	err := t.last(ctx, clean)
 	err = errors.Join(err, t.drop(t.tasks), t.drop(t.suspended))
 	t.restore.close()
 	t.mu.Unlock()
@@ -490,6 +505,27 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	t.purges.Wait()
 	t.cl.CloseAllowingRebalance()
 	return err
+}
+
+// last is the last commit. Under exactly-once what was done by half is taken back instead.
+func (t *thread) last(ctx context.Context, clean bool) error {
+	var err error
+	if clean {
+		err = t.finish(ctx, t.tasks)
+	}
+	if clean || !t.e.o.ExactlyOnce {
+		err = errors.Join(err, t.commit(ctx))
+	}
+	err = errors.Join(err, t.abort(ctx)) // nothing after a commit
+	if err == nil {
+		return nil
+	}
+	var tr *trouble
+	if !clean || errors.Is(err, errUnfinished) || errors.As(err, &tr) && judge(tr.step, tr.err, t.e.o.ExactlyOnce) == moved {
+		t.log.Info("the last commit failed; its records will be processed again", "error", err)
+		return nil
+	}
+	return t.explained(err)
 }
 
 // policy is where a source without committed offset begins.

@@ -1,0 +1,183 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Here stands what an error of sending or committing means, and nowhere else.
+
+// step is where a thread was when an error came.
+type step uint8
+
+const (
+	sending    step = iota // a record was not acknowledged
+	flushing               // not everything was acknowledged in time
+	committing             // offsets, with a transaction or without
+	concluding             // a transaction
+)
+
+// String completes "stream: ...".
+func (s step) String() string {
+	return [...]string{"send", "flush", "commit offsets", "end the transaction"}[s]
+}
+
+// trouble is an error of sending or committing. Errors of the user's code never are, whatever they wrap.
+type trouble struct {
+	step step
+	err  error
+}
+
+// Error names the step.
+func (e *trouble) Error() string { return fmt.Sprintf("%s: %v", e.step, e.err) }
+
+// Unwrap returns the cause.
+func (e *trouble) Unwrap() error { return e.err }
+
+func troubled(s step, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &trouble{s, err}
+}
+
+// verdict is what follows from a trouble.
+type verdict uint8
+
+const (
+	again  verdict = iota // nothing is lost: the same once more, until the task timeout
+	undone                // the transaction is aborted, its tasks begin anew at the last commit
+	moved                 // others own the tasks: give them up, join again
+	fenced                // the producer is of no use any more: as moved, with a new client
+	final                 // nothing helps but an operator or another program
+)
+
+// String names the verdict.
+func (v verdict) String() string {
+	return [...]string{"again", "undone", "moved", "fenced", "final"}[v]
+}
+
+var (
+	// ofGroup say that the group goes on without this member.
+	ofGroup = []error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch}
+	// ofProducer say that the broker knows another state of the producer than the producer does.
+	ofProducer = []error{kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID}
+	// ofRecord say that the record itself is refused, and others would be taken.
+	ofRecord = []error{kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.PolicyViolation}
+	// ofOperator say that something must be granted or configured first.
+	ofOperator = []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
+		kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.UnsupportedVersion, kerr.InvalidTopicException,
+		kerr.OffsetMetadataTooLarge, kerr.InvalidTransactionTimeout, kerr.InvalidGroupID, kerr.UnsupportedForMessageFormat}
+)
+
+// judge is the table. A transaction can be undone, so under exactly-once whatever may pass is; at-least-once has nothing but
+// patience.
+func judge(at step, err error, exactly bool) verdict {
+	_, kafka := errors.AsType[*kerr.Error](err)
+	switch {
+	case isAny(err, ofOperator):
+		return final
+	case at == sending && isAny(err, ofRecord):
+		return final // the production handler has been asked
+	case errors.Is(err, errMoved), isAny(err, ofGroup):
+		return moved
+	case errors.Is(err, kerr.ProducerFenced):
+		return fenced
+	case isAny(err, ofProducer) && !exactly:
+		return fenced
+	case errors.Is(err, kgo.ErrClientClosed):
+		return final
+	case errors.Is(err, kerr.RebalanceInProgress):
+		return again // a commit between two generations
+	case exactly:
+		return undone
+	case at == sending:
+		return final // the client has tried for as long as trying may help
+	case !kafka, kerr.IsRetriable(err):
+		return again
+	}
+	return final
+}
+
+func isAny(err error, of []error) bool {
+	for _, e := range of {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// recordsFault says whether the broker refuses this record for good, and would take others.
+func recordsFault(err error) bool { return isAny(err, ofRecord) }
+
+// remedy is what an operator can do about an error; "" if that is unknown.
+func (t *thread) remedy(err error) string {
+	for _, r := range []struct {
+		err  error
+		says string
+	}{
+		{kerr.TopicAuthorizationFailed, "grant Write and Describe on the topic to this principal; internal topics begin with " + t.e.app + "-"},
+		{kerr.GroupAuthorizationFailed, "grant Read on group " + t.e.app},
+		{kerr.TransactionalIDAuthorizationFailed, "grant Write and Describe on transactional ids with the prefix " + t.e.app + "-"},
+		{kerr.ClusterAuthorizationFailed, "grant IdempotentWrite on the cluster"},
+		{kerr.SaslAuthenticationFailed, "check user and password in Config.ClientOptions"},
+		{kerr.InvalidTransactionTimeout, "Config.TransactionTimeout is more than the brokers' transaction.max.timeout.ms"},
+		{kerr.OffsetMetadataTooLarge, "the brokers' offset.metadata.max.bytes is too small"},
+		{kerr.UnsupportedVersion, "the brokers are too old for what the application asks"},
+	} {
+		if errors.Is(err, r.err) {
+			return r.says
+		}
+	}
+	return ""
+}
+
+// errFenced ends the work of a thread's client; the thread goes on with another.
+var errFenced = errors.New("stream: the producer was fenced")
+
+// settle does what follows from an error of a turn. It returns those that end the thread, or its client.
+func (t *thread) settle(ctx context.Context, err error) error {
+	var tr *trouble
+	if err == nil || !errors.As(err, &tr) {
+		return err
+	}
+	v := judge(tr.step, tr.err, t.e.o.ExactlyOnce)
+	if v == final {
+		return t.explained(err)
+	}
+	if t.troubled.IsZero() {
+		t.troubled = time.Now()
+	} else if since := time.Since(t.troubled); since > t.e.o.TaskTimeout {
+		return fmt.Errorf("stream: no commit has succeeded for %s (Config.TaskTimeout is %s): %w", since.Round(time.Second), t.e.o.TaskTimeout, t.explained(err))
+	}
+	t.log.Warn("sending or committing failed", "error", err, "follows", v.String())
+	t.e.o.Metrics.Add("millrun_stream_troubles_total", 1, t.labels("follows", v.String())...)
+	switch v {
+	case again:
+		t.asked = true
+		return nil
+	case undone:
+		return t.undo(ctx)
+	case moved:
+		err := t.abort(ctx)
+		t.giveUp(t.drop(t.tasks))
+		t.cl.ForceRebalance() // the client finds out by its heartbeats at the latest
+		return err
+	case fenced, final:
+	}
+	return fmt.Errorf("%w: %w", errFenced, err)
+}
+
+// explained adds the remedy.
+func (t *thread) explained(err error) error {
+	if r := t.remedy(err); r != "" {
+		return fmt.Errorf("stream: %w (%s)", err, r)
+	}
+	return fmt.Errorf("stream: %w", err)
+}
