@@ -43,9 +43,13 @@ func (t *thread) commit(ctx context.Context) error {
 	if !t.whole() {
 		return errUnfinished // what left the caches is the beginning of more
 	}
-	if err := t.flush(ctx); err != nil {
-		return err
+	t.e.fail.At("flush-before")
+	if !t.e.fail.Bug("offsets-before-flush") {
+		if err := t.flush(ctx); err != nil {
+			return err
+		}
 	}
+	t.e.fail.At("flush-after")
 	var all []task.Offset
 	per := map[*active][]task.Offset{}
 	for _, a := range t.tasks {
@@ -117,7 +121,9 @@ func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	for {
+		t.e.fail.At("offset-commit-before")
 		err := issue(ctx, t, req)
+		t.e.fail.At("offset-commit-after")
 		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) {
 			return troubled(committing, err)
 		}
@@ -165,7 +171,10 @@ func (t *thread) purge(offsets []task.Offset) {
 		defer t.purging.Unlock()
 		ctx, cancel := context.WithTimeout(t.life, createTimeout)
 		defer cancel()
-		if _, err := t.e.admin.DeleteRecords(ctx, done); err != nil {
+		t.e.fail.At("purge-before")
+		_, err := t.e.admin.DeleteRecords(ctx, done)
+		t.e.fail.At("purge-after")
+		if err != nil {
 			t.log.Warn("repartition topics were not purged; the next commit tries again", "error", err)
 		}
 	})

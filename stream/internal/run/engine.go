@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrun/millrun/stream/internal/failpoint"
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/metrics"
@@ -89,6 +90,7 @@ type Engine struct {
 	o     Options
 	app   string
 	ready chan struct{}
+	fail  *failpoint.Set // nil but in simulations
 
 	process  string // a random name of this run, part of transactional ids
 	implicit bool   // brokers add groups and partitions to transactions by themselves (KIP-890)
@@ -134,6 +136,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 
 // Run works until ctx ends or something fatal happens. It returns nil after a clean end.
 func (e *Engine) Run(ctx context.Context) error {
+	e.fail = failpoint.From(ctx)
 	e.become(Rebalancing)
 	err := e.run(ctx)
 	if err != nil {

@@ -22,6 +22,8 @@ import (
 func (t *thread) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.e.fail.At("assigned-before")
+	defer t.e.fail.At("assigned-after")
 	t.joined = true
 	for topic, partitions := range got {
 		for _, p := range partitions {
@@ -92,6 +94,8 @@ func (t *thread) make(id task.ID) (*active, error) {
 func (t *thread) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.e.fail.At("revoked-before")
+	defer t.e.fail.At("revoked-after")
 	if len(t.tasks) == 0 || len(lost) == 0 {
 		return
 	}
@@ -125,6 +129,8 @@ func (t *thread) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]i
 func (t *thread) lost(context.Context, *kgo.Client, map[string][]int32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.e.fail.At("lost-before")
+	defer t.e.fail.At("lost-after")
 	t.e.works(t.name, false)
 	t.note(t.abort(t.life))
 	t.giveUp(t.drop(t.tasks))
@@ -191,6 +197,8 @@ func (t *thread) forget() {
 func (t *thread) offsetsFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.e.fail.At("offsets-fetched-before")
+	defer t.e.fail.At("offsets-fetched-after")
 	for _, g := range resp.Groups {
 		for _, topic := range g.Topics {
 			for _, p := range topic.Partitions {

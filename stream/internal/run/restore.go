@@ -168,6 +168,8 @@ func (r *restorer) add(fresh map[part]*job) error {
 
 // poll applies what has come.
 func (r *restorer) poll(ctx context.Context) error {
+	r.t.e.fail.At("restore-before")
+	defer r.t.e.fail.At("restore-after")
 	ctx, cancel := context.WithTimeout(ctx, pollWait)
 	defer cancel()
 	fetches := r.cl.PollRecords(ctx, pollMost)

@@ -493,6 +493,8 @@ func (t *thread) countTask(a *active) {
 
 // shutdown gives everything back: with a last commit if the thread ended well.
 func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
+	t.e.fail.At("shutdown-before")
+	defer t.e.fail.At("shutdown-after")
 	ctx, cancel := context.WithTimeout(t.life, drainLimit)
 	defer cancel()
 	t.mu.Lock()

@@ -53,10 +53,12 @@ func (p *producer) begin() error {
 	if !p.e.o.ExactlyOnce || p.open {
 		return nil
 	}
+	p.e.fail.At("begin-before")
 	if err := p.cl.BeginTransaction(); err != nil {
 		return &trouble{sending, fmt.Errorf("begin a transaction: %w: %w", err, kerr.ProducerFenced)}
 	}
 	p.open = true
+	p.e.fail.At("begin-after")
 	p.acked.Store(false)
 	return nil
 }
@@ -77,13 +79,17 @@ func (t *thread) conclude(ctx context.Context, offsets []task.Offset) error {
 		return t.commitOffsets(ctx, offsets)
 	}
 	if len(offsets) > 0 {
+		t.e.fail.At("txn-offsets-before")
 		if err := t.addOffsets(ctx, offsets); err != nil {
 			return err
 		}
+		t.e.fail.At("txn-offsets-after")
 	}
+	t.e.fail.At("end-before")
 	if err := p.cl.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		return &trouble{concluding, err}
 	}
+	t.e.fail.At("end-after")
 	p.open = false
 	return nil
 }
@@ -96,6 +102,8 @@ func (t *thread) abort(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
+	t.e.fail.At("abort-before")
+	defer t.e.fail.At("abort-after")
 	err := p.cl.AbortBufferedRecords(ctx)
 	for err == nil {
 		if err = p.cl.EndTransaction(ctx, kgo.TryAbort); err == nil || !kerr.IsRetriable(err) {
