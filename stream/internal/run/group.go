@@ -139,11 +139,10 @@ func (t *thread) lost(context.Context, *kgo.Client, map[string][]int32) {
 
 // note keeps an error of a callback for the loop if it is not done with by giving the tasks up.
 func (t *thread) note(err error) {
-	var tr *trouble
 	if err == nil || t.fatal != nil || errors.Is(err, errUnfinished) {
 		return
 	}
-	if errors.As(err, &tr) {
+	if tr, ok := errors.AsType[*trouble](err); ok {
 		switch v := judge(tr.step, tr.err, t.e.o.ExactlyOnce); v {
 		case again, undone, moved:
 			return

@@ -105,8 +105,12 @@ func (t *thread) labels(more ...string) []string {
 func (t *thread) run(ctx context.Context) error {
 	for first := true; ; first = false {
 		err := t.serve(ctx, first)
-		if !errors.Is(err, errFenced) || ctx.Err() != nil {
+		if !errors.Is(err, errFenced) {
 			return err
+		}
+		if ctx.Err() != nil { // what was not committed was done by nobody, or is done by others
+			t.log.Info("fenced while ending; what was not committed will be processed again", "error", err)
+			return nil
 		}
 		t.log.Warn("going on with a new client", "error", err)
 		select {
