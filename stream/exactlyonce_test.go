@@ -138,7 +138,7 @@ func transactional(req kmsg.Request) bool {
 	return true
 }
 
-// TestExactlyOnceSurvivesLostAnswers cuts the connection in place of an answer.
+// TestExactlyOnceSurvivesLostAnswers cuts the connection in place of doing what is asked.
 func TestExactlyOnceSurvivesLostAnswers(t *testing.T) {
 	t.Parallel()
 	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn} {
