@@ -5,6 +5,7 @@ package assign
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -145,9 +146,7 @@ func (a *board) seat(m Member) {
 	for _, id := range slices.Concat(m.Active, m.Standby) {
 		p.held[id] = true
 	}
-	for k, v := range m.Tags {
-		p.tags[k] = v
-	}
+	maps.Copy(p.tags, m.Tags)
 }
 
 func filled(n int) []int {

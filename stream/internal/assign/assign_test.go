@@ -192,7 +192,7 @@ func TestRebalancesEndBalancedAndMoveLittle(t *testing.T) {
 		g.settle(t)
 		g.level(t)
 		before := g.owners()
-		most := 0 // moves
+		var most int // moves
 		if len(g.members) > 1 && rapid.Bool().Draw(t, "a member leaves") {
 			i := rapid.IntRange(0, len(g.members)-1).Draw(t, "which")
 			most = len(g.members[i].Active)
