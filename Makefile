@@ -13,7 +13,7 @@ REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
 
-.PHONY: help build demo test conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
+.PHONY: help build demo test sim conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -38,6 +38,11 @@ test: ## all tests, with the race detector
 	@race=-race; export CGO_ENABLED=1; \
 	if ! command -v $${CC:-cc} >/dev/null 2>&1; then race=; export CGO_ENABLED=0; echo "no C compiler: without the race detector"; fi; \
 	go run ./internal/real/cmd/real test -- go test $$race -count=1 -timeout 30m $(TESTFLAGS) ./...
+
+# SEEDS=a..b: each chooses an application, its input and its faults. A failure prints the command that repeats it.
+sim: export GOMEMLIMIT = 3GiB
+sim: ## simulate applications under faults in virtual time (SEEDS=1..500)
+	go test -count=1 -tags synctests -timeout 24h -v -run '^TestSimulation$$' ./stream/internal/sim -args -seeds=$(if $(filter file,$(origin SEEDS)),1..500,$(SEEDS))
 
 cover: ## statement coverage of the library
 	@mkdir -p bin
