@@ -15,6 +15,10 @@ import (
 // purgeInterval is Kafka Streams' repartition.purge.interval.ms.
 const purgeInterval = 30 * time.Second
 
+// purgeCommits is after how many commits repartition topics are purged where that is sooner: not after each of them, which
+// under exactly-once would be ten times a second.
+const purgeCommits = 10
+
 // reachTimeout is how long brokers may take to answer at the start before Run gives up.
 const reachTimeout = 30 * time.Second
 
@@ -43,7 +47,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.engine = run.New(run.Options{
 		Program: prog, Reach: reachTimeout, Brokers: c.Brokers, ClientID: c.ClientID, ClientOptions: c.ClientOptions, Threads: c.Threads,
-		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, c.CommitInterval), Buffered: c.BufferedRecords,
+		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, purgeCommits*c.CommitInterval), Buffered: c.BufferedRecords,
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,

@@ -113,8 +113,7 @@ func TestAFailedThreadIsReplaced(t *testing.T) {
 	c.app(b, stream.Config{ApplicationID: "replaced", Uncaught: func(err error) stream.ThreadAction {
 		mu.Lock()
 		defer mu.Unlock()
-		var e *stream.TaskError
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*stream.TaskError](err); ok {
 			told = append(told, e.Node)
 		}
 		return stream.ReplaceThread

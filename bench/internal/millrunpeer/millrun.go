@@ -73,12 +73,17 @@ func (r *runner) run(ctx context.Context) error {
 }
 
 func (r *runner) config() stream.Config {
+	guarantee := stream.AtLeastOnce
+	if r.args.Guarantee == "eos" {
+		guarantee = stream.ExactlyOnce
+	}
 	return stream.Config{
 		ApplicationID:     r.args.AppID,
 		Brokers:           r.args.Brokers,
 		CacheBytes:        -1, // every update reaches changelog and output, as with raw, goka and ks-*
 		ClientOptions:     []kgo.Opt{kgo.ProducerBatchCompression(kgo.NoCompression())},
 		CommitInterval:    r.args.CommitEvery(),
+		Guarantee:         guarantee,
 		Log:               slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		ReplicationFactor: 1,
 		Threads:           r.args.Threads,

@@ -13,5 +13,5 @@ func From(context.Context) *Set { return nil }
 // At does nothing without the tag synctests.
 func (*Set) At(string) {}
 
-// Bug is false without the tag synctests.
-func (*Set) Bug(string) bool { return false }
+// Planted is false without the tag synctests.
+func (*Set) Planted(string) bool { return false }

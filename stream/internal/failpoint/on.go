@@ -49,8 +49,8 @@ func (s *Set) At(name string) {
 	}
 }
 
-// Bug says whether the bug of this name is planted.
-func (s *Set) Bug(name string) bool { return s != nil && s.bugs[name] }
+// Planted says whether the bug of this name is planted.
+func (s *Set) Planted(name string) bool { return s != nil && s.bugs[name] }
 
 // Hits is how often each failpoint was passed.
 func (s *Set) Hits() map[string]int {

@@ -21,7 +21,7 @@ func TestSetsAreToldApart(t *testing.T) {
 	if len(passed) != 1 || passed[0] != "here" || one.Hits()["here"] != 1 || two.Hits()["here"] != 0 {
 		t.Errorf("passed %v, hits %v and %v", passed, one.Hits(), two.Hits())
 	}
-	if !failpoint.From(a).Bug("bug") || failpoint.From(b).Bug("bug") || failpoint.From(context.Background()).Bug("bug") {
+	if !failpoint.From(a).Planted("bug") || failpoint.From(b).Planted("bug") || failpoint.From(context.Background()).Planted("bug") {
 		t.Error("a bug is planted where it was not asked for, or not where it was")
 	}
 }

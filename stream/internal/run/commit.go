@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -44,7 +43,7 @@ func (t *thread) commit(ctx context.Context) error {
 		return errUnfinished // what left the caches is the beginning of more
 	}
 	t.e.fail.At("flush-before")
-	if !t.e.fail.Bug("offsets-before-flush") {
+	if !t.e.fail.Planted("offsets-before-flush") {
 		if err := t.flush(ctx); err != nil {
 			return err
 		}
@@ -68,7 +67,7 @@ func (t *thread) commit(ctx context.Context) error {
 	for a, offsets := range per {
 		a.task.Committed(offsets)
 	}
-	t.purge(all)
+	t.spent(all)
 	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)
 	return nil
 }
@@ -148,46 +147,6 @@ func issue(ctx context.Context, t *thread, req *kmsg.OffsetCommitRequest) error 
 		}
 	}
 	return nil
-}
-
-// purge deletes from repartition topics what is committed: nobody reads it again. It is done beside the thread, one at a
-// time; what it misses the next one deletes.
-func (t *thread) purge(offsets []task.Offset) {
-	if time.Since(t.lastPurge) < t.e.o.PurgeInterval || !t.purging.TryLock() {
-		return
-	}
-	var done kadm.Offsets
-	for _, o := range offsets {
-		if t.e.repartition(o.Topic) {
-			done.AddOffset(o.Topic, o.Partition, o.Offset, -1)
-		}
-	}
-	if len(done) == 0 {
-		t.purging.Unlock()
-		return
-	}
-	t.lastPurge = time.Now()
-	t.purges.Go(func() {
-		defer t.purging.Unlock()
-		ctx, cancel := context.WithTimeout(t.life, createTimeout)
-		defer cancel()
-		t.e.fail.At("purge-before")
-		_, err := t.e.admin.DeleteRecords(ctx, done)
-		t.e.fail.At("purge-after")
-		if err != nil {
-			t.log.Warn("repartition topics were not purged; the next commit tries again", "error", err)
-		}
-	})
-}
-
-// repartition says whether a topic is a repartition topic of the application.
-func (e *Engine) repartition(topic string) bool {
-	for _, n := range e.o.Program.Plan.Nodes {
-		if n.Internal && e.o.Program.Plan.Topic(n.Topics[0], true) == topic {
-			return true
-		}
-	}
-	return false
 }
 
 // millis is a record's time.

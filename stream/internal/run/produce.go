@@ -87,7 +87,7 @@ func (p *producer) place(key []byte, n int32) int32 {
 
 // done is the promise of all records of a batch.
 func (b *batch) done(r *kgo.Record, err error) {
-	if err == nil || b.p.e.fail.Bug("unchecked-promise") {
+	if err == nil || b.p.e.fail.Planted("unchecked-promise") {
 		if !b.p.acked.Load() { // the line is shared with the thread: written once
 			b.p.acked.Store(true)
 		}

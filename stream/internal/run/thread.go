@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -74,9 +75,10 @@ type thread struct {
 	lastForget time.Time
 	lastCount  time.Time
 
-	purging sync.Mutex // held while a purge is under way
-	purges  sync.WaitGroup
-	life    context.Context // of everything but polling: ends with the thread, or when draining takes too long
+	unpurged kadm.Offsets // of repartition topics, what is committed
+	purging  sync.Mutex   // held while a purge is under way
+	purges   sync.WaitGroup
+	life     context.Context // of everything but polling: ends with the thread, or when draining takes too long
 }
 
 // part is a partition of a topic.
@@ -110,7 +112,7 @@ func (t *thread) run(ctx context.Context) error {
 		}
 		if ctx.Err() != nil { // what was not committed was done by nobody, or is done by others
 			t.log.Info("fenced while ending; what was not committed will be processed again", "error", err)
-			return nil
+			return nil //nolint:nilerr // it is told
 		}
 		t.log.Warn("going on with a new client", "error", err)
 		select {
@@ -248,6 +250,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	if err := t.maybeCommit(ctx); err != nil {
 		return false, err
 	}
+	t.purge()
 	t.flow()
 	t.count()
 	t.e.works(t.name, t.joined && !restoring)
