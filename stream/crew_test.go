@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/stream"
 )
@@ -154,5 +155,28 @@ func TestBrokersThatStayAwayEndTheApplication(t *testing.T) {
 	}
 	if err == nil || !strings.Contains(err.Error(), "no broker has answered for") || !strings.Contains(err.Error(), "BrokerTimeout") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestAConnectionCutWhileJoiningIsNoReasonToEnd cuts the connections on which a member joins its group.
+func TestAConnectionCutWhileJoiningIsNoReasonToEnd(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	c.topics(1, "in", "out")
+	var cuts atomic.Int64
+	c.fake.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if cuts.Add(1) > 2 {
+			return nil, nil, false
+		}
+		c.fake.KeepControl()
+		return nil, errors.New("cut"), true
+	})
+	b := stream.NewBuilder()
+	b.Stream[string, string]("in").To("out")
+	c.app(b, stream.Config{ApplicationID: "cut"})
+	c.produce("in", pair{"k", "1"})
+	c.read("out", func(r *kgo.Record) bool { return string(r.Value) == "1" })
+	if cuts.Load() <= 2 {
+		t.Errorf("%d connections were cut", cuts.Load())
 	}
 }

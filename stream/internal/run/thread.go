@@ -56,7 +56,7 @@ type thread struct {
 
 	transactional string // id of the transactional producer, unique among all that live; "" under at-least-once
 
-	mu         sync.Mutex
+	mu         gate
 	tasks      map[task.ID]*active
 	suspended  map[task.ID]*active // given up by a clean revocation; taken up again if they come back at once
 	fetched    map[part]task.Offset
@@ -94,7 +94,7 @@ func newThread(e *Engine, n int) *thread {
 		id = e.app + "-" + e.process + "-" + strconv.Itoa(n)
 	}
 	return &thread{
-		e: e, name: name, transactional: id, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
+		e: e, mu: newGate(), name: name, transactional: id, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
 		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
 }
@@ -323,7 +323,8 @@ func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 	case errors.Is(f.Err, kerr.UnknownTopicOrPartition), errors.Is(f.Err, kerr.UnknownTopicID):
 		return fmt.Errorf("%w: topic %q was deleted while it was read: %w", ErrTopics, f.Topic, f.Err)
 	case errors.As(f.Err, &session):
-		if kerr.IsRetriable(session.Err) {
+		// The network is no reason to give up: how long nobody may answer is Config.BrokerTimeout.
+		if refusal, ok := errors.AsType[*kerr.Error](session.Err); !ok || refusal.Retriable {
 			t.log.Warn("the group session ended; joining again", "error", session.Err)
 			return nil
 		}

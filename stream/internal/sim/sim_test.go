@@ -47,8 +47,9 @@ type world struct {
 	eos     bool
 	bug     string
 	virtual time.Duration
-	healed  atomic.Bool // no instance crashes any more
-	mu      sync.Mutex  // guards log and kinds
+	healed  atomic.Bool // no fault happens any more
+	armed   []*kfake.FaultHandle
+	mu      sync.Mutex // guards log and kinds
 	log     []string
 	kinds   map[string]int
 	want    map[string]int64
@@ -218,11 +219,14 @@ func (w *world) fault() {
 		key := failing[w.r.IntN(len(failing))]
 		e := errs[key][w.r.IntN(len(errs[key]))]
 		w.note("error "+key.Name(), "%s", e.Message)
-		w.fake.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: e, Count: 1 + w.r.IntN(3)})
+		w.armed = append(w.armed, w.fake.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: e, Count: 1 + w.r.IntN(3)}))
 	case 6:
 		key := failing[w.r.IntN(len(failing))]
 		w.note("drop "+key.Name(), "")
 		w.fake.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+			if w.healed.Load() {
+				return nil, nil, false
+			}
 			return nil, errCut, true // once
 		})
 	}
@@ -352,6 +356,9 @@ func (w *world) run(faults int) (err error) {
 		time.Sleep(time.Duration(w.r.IntN(20_000)) * time.Millisecond)
 	}
 	w.healed.Store(true)
+	for _, f := range w.armed {
+		f.Remove()
+	}
 	w.note("heal", "")
 	if len(w.live()) == 0 {
 		w.begin("", 0)
@@ -368,7 +375,25 @@ func (w *world) converge(when string) error {
 			return nil
 		}
 	}
+	w.diagnose()
 	return fmt.Errorf("%s: not right within %s: %w", when, heal, err)
+}
+
+// diagnose notes who is there and what is left to do.
+func (w *world) diagnose() {
+	for _, i := range w.live() {
+		w.note("state", "%s", i.app.State())
+	}
+	lags, err := kadm.NewClient(w.client).Lag(context.Background(), "sim")
+	if err != nil {
+		w.note("no lag", "%v", err)
+	}
+	lags.Each(func(g kadm.DescribedGroupLag) {
+		w.note("group", "%s, %d members, %v", g.State, len(g.Members), g.Error())
+		for _, l := range g.Lag.Sorted() {
+			w.note("lag", "%s-%d: %d of %d is committed", l.Topic, l.Partition, l.Commit.At, l.End.Offset)
+		}
+	})
 }
 
 // simulate runs a seed with a bug planted, or none.
