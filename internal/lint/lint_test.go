@@ -353,16 +353,38 @@ func TestStreamStaysSmall(t *testing.T) {
 	if count == 0 || count > 170 {
 		t.Errorf("stream exports %d names, want 1 to 170", count)
 	}
-	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "./stream/...")
+	packages := slices.DeleteFunc(list(t, root, "-f", "{{.ImportPath}}", "./stream/..."), func(p string) bool { return p == module+onDisk })
+	modules := list(t, root, append([]string{"-deps", "-f", "{{with .Module}}{{.Path}}{{end}}"}, packages...)...)
+	slices.Sort(modules)
+	if modules = slices.Compact(modules); len(modules) > 13 {
+		t.Errorf("stream needs %d modules besides itself, at most 12: %v", len(modules)-1, modules)
+	}
+}
+
+// onDisk is the one package that needs the database of stores on disk, and what that needs: who keeps stores in memory does
+// not pay for it.
+const onDisk = "stream/internal/store/disk"
+
+func list(t *testing.T, root string, args ...string) []string {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
 	cmd.Dir = root
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	modules := strings.Fields(string(out))
-	slices.Sort(modules)
-	if modules = slices.Compact(modules); len(modules) > 13 {
-		t.Errorf("stream needs %d modules besides itself, at most 12: %v", len(modules)-1, modules)
+	return strings.Fields(string(out))
+}
+
+func TestStoresInMemoryNeedNoDatabase(t *testing.T) {
+	t.Parallel()
+	_, files := load(t)
+	for _, f := range files {
+		for _, p := range imports(f.AST) {
+			if strings.HasPrefix(p, "github.com/cockroachdb/pebble") && f.Package() != onDisk {
+				t.Errorf("%s imports %s: only %s may", f.Path, p, onDisk)
+			}
+		}
 	}
 }
 
