@@ -98,12 +98,8 @@ func (t *thread) flush(ctx context.Context) error {
 // commitOffsets writes the offsets with their metadata, as this member of this generation, so that a member the group has
 // given up is refused.
 func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error {
-	member, generation := t.cl.GroupMetadata()
-	if member == "" {
-		return &trouble{committing, errMoved} // without a name, nothing would be fenced
-	}
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group, req.MemberID, req.Generation = t.e.app, member, generation
+	req.Group = t.e.app
 	at := map[string]int{}
 	for _, o := range offsets {
 		i, ok := at[o.Topic]
@@ -119,17 +115,36 @@ func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error
 		p.Metadata = new(o.Metadata)
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
-	for {
+	return t.asMember(ctx, func(who identity) error {
+		req.MemberID, req.Generation = who.member, who.epoch
 		t.e.fail.At("offset-commit-before")
-		err := issue(ctx, t, req)
-		t.e.fail.At("offset-commit-after")
-		if err == nil || !kerr.IsRetriable(err) || errors.Is(err, kerr.RebalanceInProgress) {
+		defer t.e.fail.At("offset-commit-after")
+		return issue(ctx, t, req)
+	})
+}
+
+// asMember commits as the member that the thread is, until the answer is not that a coordinator is busy, moving or loading,
+// or that the member has another epoch since a moment ago.
+func (t *thread) asMember(ctx context.Context, commit func(identity) error) error {
+	for {
+		who := t.member.identity()
+		if who.member == "" {
+			return &trouble{committing, errMoved} // without a name, nothing would be fenced
+		}
+		err := commit(who)
+		switch {
+		case errors.Is(err, kerr.StaleMemberEpoch), errors.Is(err, kerr.IllegalGeneration):
+			if !t.member.renewed(ctx, who) {
+				return &trouble{committing, err}
+			}
+			continue
+		case errors.Is(err, kerr.RebalanceInProgress), !kerr.IsRetriable(err) && !errors.Is(err, kerr.ConcurrentTransactions):
 			return troubled(committing, err)
 		}
 		select {
 		case <-ctx.Done():
 			return &trouble{committing, err}
-		case <-time.After(pause): // the coordinator is moving or loading
+		case <-time.After(pause):
 		}
 	}
 }

@@ -167,7 +167,7 @@ func (t *thread) settle(ctx context.Context, err error) error {
 	case moved:
 		err := t.abort(ctx)
 		t.giveUp(t.drop(t.tasks))
-		t.cl.ForceRebalance() // the client finds out by its heartbeats at the latest
+		t.member.rejoin()
 		return err
 	case fenced, final:
 	}

@@ -4,59 +4,63 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
-// The callbacks of the group. They come while the thread does not work; the mutex makes sure of it.
+// What a thread does with the tasks that the group gives and takes, by whatever protocol. A membership calls these methods with
+// the thread's mutex held.
 
-// assigned makes the tasks of the partitions we got. Tasks that were ours until now go on with their stores.
-func (t *thread) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.e.fail.At("assigned-before")
-	defer t.e.fail.At("assigned-after")
-	t.joined = true
-	for topic, partitions := range got {
-		for _, p := range partitions {
-			if err := t.own(topic, p); err != nil && t.fatal == nil {
-				t.fatal = err
+// gain notes tasks that are to be worked on here, each with topics whose partition is its own. The loop makes them, since no
+// store may be opened while the group waits.
+func (t *thread) gain(tasks map[task.ID][]string) {
+	for id, topics := range tasks {
+		t.gained[id] = append(t.gained[id], topics...)
+	}
+}
+
+// settled says that everything this member is to work on has been gained: suspended tasks that did not come back are at work
+// elsewhere.
+func (t *thread) settled() { t.ripe = true }
+
+// takeUp makes the tasks that were gained, and ends those that did not come back.
+func (t *thread) takeUp() error {
+	for id, topics := range t.gained {
+		for _, topic := range topics {
+			if err := t.own(id, topic); err != nil {
+				return err
 			}
 		}
+		delete(t.gained, id)
 	}
-	if err := t.drop(t.suspended); err != nil {
-		t.log.Warn("a task that moved away did not close well", "error", err)
+	if t.ripe {
+		t.ripe = false
+		t.giveUp(t.drop(t.suspended))
+		t.log.Info("assigned", "tasks", len(t.tasks))
 	}
-	t.log.Info("assigned", "tasks", len(t.tasks))
+	return nil
 }
 
 // own adds a partition to its task, which is made if need be.
-func (t *thread) own(topic string, p int32) error {
-	pl := t.e.o.Program.Plan
-	for _, sub := range pl.Subs {
-		if !slices.ContainsFunc(sub.Sources, func(n *plan.Node) bool { return pl.Reads(n, topic) }) {
-			continue
+func (t *thread) own(id task.ID, topic string) error {
+	a, ok := t.tasks[id]
+	if !ok {
+		var err error
+		if a, err = t.make(id); err != nil {
+			return err
 		}
-		id := task.ID{Sub: sub.ID, Partition: p}
-		a, ok := t.tasks[id]
-		if !ok {
-			var err error
-			if a, err = t.make(id); err != nil {
-				return err
-			}
-			t.tasks[id] = a
-		}
-		a.task.Open(topic)
-		a.partitions[topic] = true
+		t.tasks[id] = a
 	}
+	a.task.Open(topic)
+	a.partitions[topic] = true
 	_, err := t.e.size(t.life, topic) // one that matched a pattern may be new to us
 	return err
 }
@@ -89,52 +93,88 @@ func (t *thread) make(id task.ID) (*active, error) {
 	return a, nil
 }
 
-// revoked commits and gives the partitions up. The tasks are kept aside: when they come back at once, nobody else has
+// give gives tasks up to others, after a last commit. They are kept aside: when they come back at once, nobody else has
 // written to their changelogs and their stores are still whole.
-func (t *thread) revoked(ctx context.Context, _ *kgo.Client, lost map[string][]int32) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.e.fail.At("revoked-before")
-	defer t.e.fail.At("revoked-after")
-	if len(t.tasks) == 0 || len(lost) == 0 {
+func (t *thread) give(ctx context.Context, ids []task.ID) {
+	t.disown(ids)
+	going := map[task.ID]*active{}
+	for _, id := range ids {
+		if a, ok := t.tasks[id]; ok {
+			going[id] = a
+		}
+	}
+	if len(going) == 0 {
 		return
 	}
 	t.e.works(t.name, false)
-	err := errors.Join(t.finish(ctx, t.tasks), t.commit(ctx))
+	slow := going
+	if t.e.o.ExactlyOnce {
+		slow = t.tasks // the transaction is one for all
+	}
+	err := errors.Join(t.finish(ctx, slow), t.commit(ctx))
+	for id := range going {
+		delete(t.tasks, id)
+	}
 	if err != nil {
-		t.log.Warn("commit before giving partitions up failed; their records will be processed again", "error", err)
+		t.log.Warn("commit before giving tasks up failed; their records will be processed again", "error", err)
 		t.note(err)
 		t.note(t.abort(ctx))
-		t.giveUp(t.drop(t.tasks))
-		return
+		t.giveUp(t.drop(going))
+		t.spoiled = t.e.o.ExactlyOnce
+	} else {
+		t.suspend(going)
 	}
-	for id, a := range t.tasks {
-		delete(t.tasks, id)
-		t.countTask(a)
+	for _, a := range t.tasks {
+		if a.task.Asynchronous() {
+			a.task.Hold(task.Flowing)
+		}
+	}
+}
+
+// disown forgets tasks that were gained and not yet made.
+func (t *thread) disown(ids []task.ID) {
+	for _, id := range ids {
+		for _, topic := range t.gained[id] {
+			delete(t.fetched, part{topic, id.Partition})
+		}
+		delete(t.gained, id)
+	}
+}
+
+// suspend keeps tasks aside whose work is committed.
+func (t *thread) suspend(going map[task.ID]*active) {
+	for id, a := range going {
 		if !a.running {
 			t.giveUp(t.drop(map[task.ID]*active{id: a}))
 			continue
 		}
+		t.countTask(a)
 		t.e.close(a.task)
 		a.task.Suspend()
 		t.pool.giveUp(a.task)
+		t.release(a)
 		a.running = false
 		clear(a.partitions)
 		t.suspended[id] = a
 	}
-	t.forget()
 }
 
-// lost is called when the group has given us up: others may be at work on our partitions already.
-func (t *thread) lost(context.Context, *kgo.Client, map[string][]int32) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.e.fail.At("lost-before")
-	defer t.e.fail.At("lost-after")
+// lose gives all tasks up at once: others may be at work on them already, so nothing more is committed.
+func (t *thread) lose() {
 	t.e.works(t.name, false)
+	t.disown(slices.Collect(maps.Keys(t.gained)))
 	t.note(t.abort(t.life))
 	t.giveUp(t.drop(t.tasks))
 	t.giveUp(t.drop(t.suspended))
+}
+
+// beginAgain begins the tasks anew that stay here after the transaction they were part of was aborted with those that went.
+func (t *thread) beginAgain(ctx context.Context) error {
+	if !t.spoiled {
+		return nil
+	}
+	t.spoiled = false
+	return t.undo(ctx)
 }
 
 // note keeps an error of a callback for the loop if it is not done with by giving the tasks up.
@@ -171,69 +211,25 @@ func (t *thread) drop(tasks map[task.ID]*active) error {
 		a.cancel()
 		t.pool.giveUp(a.task)
 		t.restore.forget(a)
+		t.release(a)
 	}
-	t.forget()
 	return errors.Join(errs...)
 }
 
-// forget clears what was known of partitions that are no longer ours.
-func (t *thread) forget() {
-	if len(t.tasks) > 0 {
-		return
-	}
+// release clears what was known of a task's partitions, which are no longer ours.
+func (t *thread) release(a *active) {
 	resume := map[string][]int32{}
-	for at := range t.paused {
-		resume[at.topic] = append(resume[at.topic], at.partition)
+	for topic := range a.partitions {
+		at := part{topic, a.id.Partition}
+		if t.paused[at] {
+			resume[topic] = append(resume[topic], at.partition)
+		}
+		delete(t.paused, at)
+		delete(t.fetched, at)
 	}
 	if len(resume) > 0 {
 		t.cl.ResumeFetchPartitions(resume)
 	}
-	clear(t.paused)
-	clear(t.fetched)
-}
-
-// offsetsFetched remembers what was committed, with the text beside it.
-func (t *thread) offsetsFetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.e.fail.At("offsets-fetched-before")
-	defer t.e.fail.At("offsets-fetched-after")
-	for _, g := range resp.Groups {
-		for _, topic := range g.Topics {
-			for _, p := range topic.Partitions {
-				o := task.Offset{Topic: topic.Topic, Partition: p.Partition, Offset: p.Offset, Epoch: p.LeaderEpoch}
-				if p.Metadata != nil {
-					o.Metadata = *p.Metadata
-				}
-				t.fetched[part{topic.Topic, p.Partition}] = o
-			}
-		}
-	}
-	return nil
-}
-
-// beginnings chooses where partitions begin that have no committed offset, by the source's policy.
-func (t *thread) beginnings(ctx context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for topic, partitions := range offsets {
-		for p := range partitions {
-			at := part{topic, p}
-			if t.fetched[at].Offset >= 0 {
-				continue
-			}
-			begin, err := t.begin(ctx, at)
-			if err != nil {
-				if t.fatal == nil {
-					t.fatal = err
-				}
-				return nil, err
-			}
-			partitions[p] = kgo.NewOffset().At(begin)
-			t.fetched[at] = task.Offset{Topic: topic, Partition: p, Offset: begin, Epoch: -1, New: true}
-		}
-	}
-	return offsets, nil
 }
 
 // begin finds the offset where a partition begins by its source's policy.

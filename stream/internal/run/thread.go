@@ -53,17 +53,20 @@ type thread struct {
 	contact  contact
 	cl       *kgo.Client
 	producer *producer
+	member   membership
 
 	transactional string // id of the transactional producer, unique among all that live; "" under at-least-once
 
 	mu         gate
 	tasks      map[task.ID]*active
-	suspended  map[task.ID]*active // given up by a clean revocation; taken up again if they come back at once
+	gained     map[task.ID][]string // tasks that were gained and are not made yet, with their topics
+	ripe       bool                 // nothing more is gained for now
+	spoiled    bool                 // the transaction of the tasks was aborted and they have not begun anew
+	suspended  map[task.ID]*active  // given up by a clean revocation; taken up again if they come back at once
 	fetched    map[part]task.Offset
 	paused     map[part]bool
 	restore    *restorer
 	pool       *pool // of slow work
-	joined     bool
 	asked      bool  // for a commit
 	fatal      error // from a callback
 	caches     store.Budget
@@ -94,7 +97,8 @@ func newThread(e *Engine, n int) *thread {
 		id = e.app + "-" + e.process + "-" + strconv.Itoa(n)
 	}
 	return &thread{
-		e: e, mu: newGate(), name: name, transactional: id, log: e.o.Log.With("thread", name), tasks: map[task.ID]*active{}, suspended: map[task.ID]*active{},
+		e: e, mu: newGate(), name: name, transactional: id, log: e.o.Log.With("thread", name),
+		tasks: map[task.ID]*active{}, gained: map[task.ID][]string{}, suspended: map[task.ID]*active{},
 		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
 }
@@ -125,7 +129,8 @@ func (t *thread) run(ctx context.Context) error {
 
 // serve is the life of a client.
 func (t *thread) serve(ctx context.Context, first bool) error {
-	t.joined, t.asked, t.fatal, t.lastCommit = false, false, nil, time.Now()
+	t.ripe, t.spoiled, t.asked, t.fatal, t.lastCommit = false, false, false, nil, time.Now()
+	clear(t.gained)
 	clear(t.fetched)
 	clear(t.paused)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -139,6 +144,7 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 			end()
 		}
 	})()
+	t.member = newClassic(t)
 	cl, err := kgo.NewClient(t.options()...)
 	if err != nil {
 		return fmt.Errorf("stream: client: %w", err)
@@ -152,31 +158,19 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 	t.restore = &restorer{t: t}
 	t.pool = newPool(t.log)
 	t.e.works(t.name, false)
-	err = t.loop(ctx)
+	if err = t.member.join(t.life); err == nil {
+		err = t.loop(ctx)
+	}
 	return errors.Join(err, t.shutdown(err == nil, end))
 }
 
 // options are those of a stream thread's client; research on franz-go says why each is set.
 func (t *thread) options() []kgo.Opt {
-	p := t.e.o.Program.Plan
-	more := t.e.options(t.name[len(t.e.o.ClientID)+1:])
-	if p.Patterns() != nil {
-		more = append(more, kgo.ConsumeRegex())
-	}
+	more := append(t.e.options(t.name[len(t.e.o.ClientID)+1:]), t.member.options()...)
 	if t.transactional != "" {
 		more = append(more, kgo.TransactionalID(t.transactional), kgo.TransactionTimeout(t.e.o.TransactionTimeout))
 	}
 	return append(more,
-		kgo.ConsumerGroup(t.e.app),
-		kgo.ConsumeTopics(subscription(p)...),
-		kgo.Balancers(&balancer{p}),
-		kgo.DisableAutoCommit(),
-		kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsAssigned(t.assigned),
-		kgo.OnPartitionsRevoked(t.revoked),
-		kgo.OnPartitionsLost(t.lost),
-		kgo.OnOffsetsFetched(t.offsetsFetched),
-		kgo.AdjustFetchOffsetsFn(t.beginnings),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // their offsets count: without them a lag behind a transaction never becomes 0
@@ -187,7 +181,6 @@ func (t *thread) options() []kgo.Opt {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.MaxBufferedRecords(200_000),
 		kgo.ProducerLinger(5*time.Millisecond),
-		kgo.RebalanceTimeout(5*time.Minute),
 	)
 }
 
@@ -197,14 +190,14 @@ func (t *thread) loop(ctx context.Context) error {
 	for ctx.Err() == nil {
 		fetches := t.poll(ctx, busy)
 		if err := t.contact.check(t.e.o.BrokerTimeout); err != nil {
-			t.cl.AllowRebalance()
+			t.member.allow()
 			return err
 		}
 		t.mu.Lock()
 		more, err := t.work(t.life, fetches)
 		err = t.settle(t.life, err)
 		t.mu.Unlock()
-		t.cl.AllowRebalance()
+		t.member.allow()
 		if err != nil {
 			return err
 		}
@@ -228,11 +221,14 @@ func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
 // work is one turn: take what was fetched, restore, process, punctuate, commit. More says that there is work left.
 func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err error) {
 	t.caches.Max = t.cacheMax.Load()
-	if err := t.take(ctx, fetches); err != nil {
-		return false, err
-	}
 	if t.fatal != nil {
 		return false, t.fatal
+	}
+	if err := errors.Join(t.member.turn(ctx), t.beginAgain(ctx), t.takeUp()); err != nil {
+		return false, err
+	}
+	if err := t.take(ctx, fetches); err != nil {
+		return false, err
 	}
 	restoring, err := t.restore.step(ctx)
 	if err != nil {
@@ -253,7 +249,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	t.purge()
 	t.flow()
 	t.count()
-	t.e.works(t.name, t.joined && !restoring)
+	t.e.works(t.name, t.member.ready() && !restoring)
 	return more || restoring, nil
 }
 
@@ -311,7 +307,6 @@ func input(r *kgo.Record) task.Input {
 // fetchFault decides about an error of fetching. The client retries what may pass; what comes here is for us.
 func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 	var lost *kgo.ErrDataLoss
-	var session *kgo.ErrGroupSession
 	switch {
 	case errors.Is(f.Err, context.DeadlineExceeded), errors.Is(f.Err, context.Canceled), errors.Is(f.Err, kgo.ErrClientClosed):
 		return nil
@@ -322,22 +317,15 @@ func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 		return t.restart(ctx, f.Topic, f.Partition)
 	case errors.Is(f.Err, kerr.UnknownTopicOrPartition), errors.Is(f.Err, kerr.UnknownTopicID):
 		return fmt.Errorf("%w: topic %q was deleted while it was read: %w", ErrTopics, f.Topic, f.Err)
-	case errors.As(f.Err, &session):
-		// The network is no reason to give up: how long nobody may answer is Config.BrokerTimeout.
-		if refusal, ok := errors.AsType[*kerr.Error](session.Err); !ok || refusal.Retriable {
-			t.log.Warn("the group session ended; joining again", "error", session.Err)
-			return nil
-		}
-		return fmt.Errorf("stream: group %s: %w", t.e.app, session.Err)
 	case f.Topic == "":
-		return fmt.Errorf("stream: group %s: %w", t.e.app, f.Err)
+		return t.member.fault(f.Err)
 	}
 	return fmt.Errorf("stream: fetch from %s-%d: %w", f.Topic, f.Partition, f.Err)
 }
 
 // process lets the tasks work in turn until nothing is left or the time is up.
 func (t *thread) process(ctx context.Context) (more bool, err error) {
-	if t.e.paused.Load() {
+	if t.e.paused.Load() || !t.member.ready() {
 		return false, nil
 	}
 	end := time.Now().Add(workMost)
@@ -513,7 +501,7 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	end()
 	t.pool.close()
 	t.purges.Wait()
-	t.cl.CloseAllowingRebalance()
+	t.member.leave()
 	return err
 }
 

@@ -186,7 +186,7 @@ func (t *thread) undo(ctx context.Context) error {
 	}
 	for id, topics := range back {
 		for topic := range topics {
-			if err := t.own(topic, id.Partition); err != nil {
+			if err := t.own(id, topic); err != nil {
 				return err
 			}
 		}
@@ -281,9 +281,8 @@ func (t *thread) askCommitted(ctx context.Context, at []part, out map[part]task.
 // addOffsets makes offsets part of the transaction, as this member of this generation (KIP-447): a member the group has given
 // up is refused, and its whole transaction with it.
 func (t *thread) addOffsets(ctx context.Context, offsets []task.Offset) error {
-	member, generation := t.cl.GroupMetadata()
-	if member == "" {
-		return &trouble{committing, errMoved} // without a name, nothing would be fenced
+	if t.member.identity().member == "" {
+		return &trouble{committing, errMoved} // it would not be fenced
 	}
 	id, epoch, err := t.cl.ProducerID(ctx)
 	if err != nil {
@@ -296,7 +295,6 @@ func (t *thread) addOffsets(ctx context.Context, offsets []task.Offset) error {
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = t.transactional, t.e.app, id, epoch
-	req.MemberID, req.Generation = member, generation
 	at := map[string]int{}
 	for _, o := range offsets {
 		i, ok := at[o.Topic]
@@ -312,7 +310,8 @@ func (t *thread) addOffsets(ctx context.Context, offsets []task.Offset) error {
 		p.Metadata = new(o.Metadata)
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
-	return t.patient(ctx, func() error {
+	return t.asMember(ctx, func(who identity) error {
+		req.MemberID, req.Generation = who.member, who.epoch
 		resp, err := req.RequestWith(ctx, t.cl)
 		if err != nil {
 			return err
