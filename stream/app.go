@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/run"
+	"github.com/millrun/millrun/stream/internal/statedir"
 	"github.com/millrun/millrun/stream/metrics"
 	"github.com/millrun/millrun/stream/state"
 )
@@ -52,6 +53,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
+		StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
 	})
 	return a, nil
 }
@@ -115,6 +117,16 @@ func (a *App) Resume() { a.engine.Resume() }
 
 // Paused says whether Pause holds.
 func (a *App) Paused() bool { return a.engine.Paused() }
+
+// CleanUp removes the local state of an application that does not run; its stores are restored from their changelogs at the
+// next start. It fails while any instance on this machine uses the directory.
+func (a *App) CleanUp() error {
+	switch a.State() {
+	case Created, NotRunning, Failed:
+		return public(statedir.Remove(a.config.StateDir, a.config.ApplicationID, a.config.Log))
+	}
+	return fmt.Errorf("stream: CleanUp while the application is %s: Close it first", a.State())
+}
 
 // State is where the application stands.
 func (a *App) State() State { return State(a.engine.State()) }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -64,6 +66,13 @@ type Config struct {
 	RequireNames bool
 	// Serdes are asked before the defaults by type. Default: none.
 	Serdes *serde.Registry
+	// StateCleanupDelay is how long the files of a task that has left this instance are kept, in case it comes back. Default:
+	// 10m; -1 keeps them until CleanUp.
+	StateCleanupDelay time.Duration
+	// StateDir is the directory below which stores on disk are kept, in a folder named after ApplicationID. Each instance on a
+	// machine needs one of its own. It is made only when there is a store on disk. Default: millrun-streams below os.TempDir,
+	// which may not outlive a restart of the machine.
+	StateDir string
 	// StoreFormat is what the DSL's stores keep beside a value. Default: state.Plain.
 	StoreFormat state.Format
 	// Stores is what stores are kept in that do not say so themselves. Default: nil, the semantics of Kafka Streams' persistent
@@ -131,6 +140,12 @@ func (c *Config) defaults() {
 	}
 	if c.Metrics == nil {
 		c.Metrics = metrics.New()
+	}
+	if c.StateCleanupDelay == 0 {
+		c.StateCleanupDelay = 10 * time.Minute
+	}
+	if c.StateDir == "" {
+		c.StateDir = filepath.Join(os.TempDir(), "millrun-streams")
 	}
 	if c.TaskTimeout == 0 {
 		c.TaskTimeout = 5 * time.Minute

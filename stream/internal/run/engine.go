@@ -22,6 +22,7 @@ import (
 
 	"github.com/millrun/millrun/stream/internal/failpoint"
 	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/statedir"
 	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/metrics"
 )
@@ -83,6 +84,8 @@ type Options struct {
 	TransactionTimeout time.Duration
 	TaskTimeout        time.Duration // how long commits may fail
 	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever
+	StateDir           string        // below it stores on disk are kept
+	StateCleanupDelay  time.Duration // how long the directory of a task that has left is kept; negative: for ever
 }
 
 // Engine runs a program on Kafka. Run is called once; the other methods are safe for concurrent use.
@@ -92,8 +95,9 @@ type Engine struct {
 	ready chan struct{}
 	fail  *failpoint.Set // nil but in simulations
 
-	process  string // a random name of this run, part of transactional ids
-	implicit bool   // brokers add groups and partitions to transactions by themselves (KIP-890)
+	dir      *statedir.Dir // nil: no store is on disk
+	process  string        // names this instance in transactional ids: that of its directory, or one of this run
+	implicit bool          // brokers add groups and partitions to transactions by themselves (KIP-890)
 
 	admin      *kadm.Client
 	client     *kgo.Client // group-less: administration
@@ -149,7 +153,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-func (e *Engine) run(ctx context.Context) error {
+func (e *Engine) run(ctx context.Context) (err error) {
+	if err := e.openDir(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.closeDir()) }()
 	client, err := kgo.NewClient(e.options("admin")...)
 	if err != nil {
 		return fmt.Errorf("stream: client: %w", err)
@@ -180,6 +188,9 @@ func (e *Engine) run(ctx context.Context) error {
 				stop()
 			}
 		})
+	}
+	if e.dir != nil {
+		wg.Go(func() { e.cleanDir(inner) })
 	}
 	err = e.crew.run(inner)
 	stop()

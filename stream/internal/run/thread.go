@@ -151,7 +151,7 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 	}
 	t.contact.touch()
 	t.cl = cl
-	if !first {
+	if !first || t.e.dir != nil { // an instance with a directory was called the same before it was killed
 		t.takeOver(cl)
 	}
 	t.producer = &producer{e: t.e, cl: cl}

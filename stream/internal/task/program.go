@@ -68,6 +68,7 @@ type StoreSpec struct {
 	Opener    store.Opener
 	Shape     *store.Shape // of a windowed store
 	History   int64        // of a versioned store, in milliseconds
+	OnDisk    bool         // rows outlive the process
 }
 
 // Restored is the topic that makes the store whole again: its changelog, or its table's source. "" if it is lost with its
@@ -77,6 +78,16 @@ func (s *StoreSpec) Restored() string {
 		return s.Source
 	}
 	return s.Changelog
+}
+
+// OnDisk says whether any store outlives the process.
+func (p *Program) OnDisk() bool {
+	for _, s := range p.Stores {
+		if s.OnDisk {
+			return true
+		}
+	}
+	return false
 }
 
 // Response is what a handler decides about a failure.
@@ -130,6 +141,7 @@ type Env struct {
 	Partitions func(topic string) int32 // of topics that are written
 	Log        *slog.Logger             // carries the task
 	Cache      *store.Budget            // of all tasks of the thread
+	Dir        string                   // where stores on disk keep their files, the task's own; "" if it has none
 	User       any                      // passed through to contexts
 }
 
