@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -178,5 +180,25 @@ func TestAConnectionCutWhileJoiningIsNoReasonToEnd(t *testing.T) {
 	c.read("out", func(r *kgo.Record) bool { return string(r.Value) == "1" })
 	if cuts.Load() <= 2 {
 		t.Errorf("%d connections were cut", cuts.Load())
+	}
+}
+
+// TestAMemberThatTheGroupHasGivenUpJoinsAgain lets heartbeats be refused, as after a process has stood still for too long.
+func TestAMemberThatTheGroupHasGivenUpJoinsAgain(t *testing.T) {
+	t.Parallel()
+	for _, refusal := range []*kerr.Error{kerr.UnknownMemberID, kerr.IllegalGeneration} {
+		t.Run(refusal.Message, func(t *testing.T) {
+			t.Parallel()
+			c := fake(t)
+			c.topics(1, "in", "out")
+			b := stream.NewBuilder()
+			b.Stream[string, string]("in").To("out")
+			c.app(b, stream.Config{ApplicationID: "given-up", ClientOptions: []kgo.Opt{kgo.HeartbeatInterval(100 * time.Millisecond)}})
+			fault := c.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: refusal, Count: 1})
+			defer fault.Remove()
+			until(t, func() bool { return fault.Hits() > 0 })
+			c.produce("in", pair{"k", "1"})
+			c.read("out", func(r *kgo.Record) bool { return string(r.Value) == "1" })
+		})
 	}
 }

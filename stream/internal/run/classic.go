@@ -75,8 +75,10 @@ func (c *classic) fault(err error) error {
 	if !errors.As(err, &session) {
 		return fmt.Errorf("stream: group %s: %w", c.t.e.app, err)
 	}
-	// The network is no reason to give up: how long nobody may answer is Config.BrokerTimeout.
-	if refusal, ok := errors.AsType[*kerr.Error](session.Err); !ok || refusal.Retriable {
+	// The network is no reason to give up: how long nobody may answer is Config.BrokerTimeout. Nor is it that the group has
+	// given this member up, a process that stood still for longer than its session; but that another has its static identity is.
+	refusal, ok := errors.AsType[*kerr.Error](session.Err)
+	if !ok || refusal.Retriable || isAny(refusal, ofGroup) && !errors.Is(refusal, kerr.FencedInstanceID) {
 		c.t.log.Warn("the group session ended; joining again", "error", session.Err)
 		return nil
 	}
