@@ -79,14 +79,14 @@ func startKafka(ctx context.Context, dir string) (*instance, error) {
 	}, nil
 }
 
-func writeKafkaConf(dir, logs string, port, controller int) (string, error) {
+func writeKafkaConf(dir, logs string, port, controller int, listeners ...proxied) (string, error) {
 	conf := filepath.Join(dir, "server.properties")
 	f, err := os.Create(conf)
 	if err != nil {
 		return "", fmt.Errorf("real: %w", err)
 	}
 	err = template.Must(template.New("server").Parse(kafkaProperties)).Execute(f, map[string]any{
-		"Port": port, "Controller": controller, "Logs": logs,
+		"Port": port, "Controller": controller, "Logs": logs, "Proxied": listeners,
 	})
 	if err := errors.Join(err, f.Close()); err != nil {
 		return "", fmt.Errorf("real: %s: %w", conf, err)
