@@ -13,7 +13,7 @@ REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
 
-.PHONY: help build demo test sim conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
+.PHONY: help build demo test sim crash conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -43,6 +43,15 @@ test: ## all tests, with the race detector
 sim: export GOMEMLIMIT = 3GiB
 sim: ## simulate applications under faults in virtual time (SEEDS=1..500)
 	go test -count=1 -tags synctests -timeout 24h -v -run '^TestSimulation$$' ./stream/internal/sim -args -seeds=$(if $(filter file,$(origin SEEDS)),1..500,$(SEEDS))
+
+# One run is one guarantee. GUARANTEE, PROTOCOL, STORE, SEED, RECORDS, KILLS, STOPS, BOUNCES, CUTS and RESTARTS are passed on
+# when given; FLAGS takes any other flag (FLAGS=--help lists them). A failure keeps all logs and prints the command that repeats it.
+crash: ## workers and Apache Kafka killed, stopped and cut off; what came out recomputed (GUARANTEE=, KILLS=, RECORDS=, SEED= ...)
+	@mkdir -p bin
+	@go build -o bin/crash ./crash/cmd/crash
+	@nice bin/crash $(if $(GUARANTEE),--guarantee=$(GUARANTEE)) $(if $(PROTOCOL),--protocol=$(PROTOCOL)) $(if $(STORE),--store=$(STORE)) \
+		$(if $(SEED),--seed=$(SEED)) $(if $(RECORDS),--records=$(RECORDS)) $(if $(KILLS),--kills=$(KILLS)) $(if $(STOPS),--stops=$(STOPS)) \
+		$(if $(BOUNCES),--bounces=$(BOUNCES)) $(if $(CUTS),--cuts=$(CUTS)) $(if $(RESTARTS),--restarts=$(RESTARTS)) $(FLAGS)
 
 cover: ## statement coverage of the library
 	@mkdir -p bin
