@@ -59,7 +59,7 @@ cover: ## statement coverage of the library
 	@go tool cover -func=bin/cover.out | tail -1
 
 # The test's own binary, so that the last line is the runner's. A relative CONFORMANCE_DIR is below the module's root.
-conformance: ## every recorded answer of Kafka Streams; CONFORMANCE_DIR=<folder> takes another set than the packed one
+conformance: ## every recorded answer of Kafka Streams; CONFORMANCE_DIR=<folder> takes another set than the packed one, CONFORMANCE_STORES=disk keeps stores on disk
 	@mkdir -p bin
 	@go test -c -o bin/conformance.test ./conformance
 	@cd conformance && ../bin/conformance.test -test.run '^TestConformance$$'

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/serde"
 	"github.com/millrun/millrun/stream/state"
+	"github.com/millrun/millrun/stream/state/pebble"
 	"github.com/millrun/millrun/stream/streamtest"
 )
 
@@ -24,7 +26,7 @@ const (
 
 // configured is Kafka Streams' settings as a Config. A setting that the library does not have is an error, not passed over.
 func (t *topology) configured(settings map[string]string) (stream.Config, error) {
-	c := stream.Config{Serdes: new(serde.Registry)}
+	c := stream.Config{Serdes: new(serde.Registry), Stores: engine()}
 	c.Serdes.Register(J)
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		if err := apply(&c, name, settings[name], settings); err != nil {
@@ -32,6 +34,14 @@ func (t *topology) configured(settings map[string]string) (stream.Config, error)
 		}
 	}
 	return c, nil
+}
+
+// engine is what stores are kept in: memory, unless the environment says CONFORMANCE_STORES=disk. The answers are the same.
+func engine() state.Engine {
+	if os.Getenv("CONFORMANCE_STORES") == "disk" {
+		return pebble.Engine()
+	}
+	return nil
 }
 
 func apply(c *stream.Config, name, value string, all map[string]string) error {

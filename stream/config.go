@@ -75,8 +75,9 @@ type Config struct {
 	StateDir string
 	// StoreFormat is what the DSL's stores keep beside a value. Default: state.Plain.
 	StoreFormat state.Format
-	// Stores is what stores are kept in that do not say so themselves. Default: nil, the semantics of Kafka Streams' persistent
-	// stores; state.Memory() gives them those of its stores in memory.
+	// Stores is what stores are kept in that do not say so themselves: pebble.Engine() of package state/pebble keeps them on
+	// disk, below StateDir; state.Memory() gives them the semantics of Kafka Streams' stores in memory. Default: nil, in
+	// memory, with the semantics of its persistent stores.
 	Stores state.Engine
 	// TaskTimeout is how long commits may fail before the thread does. Default: 5m.
 	TaskTimeout time.Duration

@@ -103,6 +103,9 @@ func assemble(b *build, c Config) (*task.Program, error) {
 			task.Production:      handler(c.ProductionErrors),
 		},
 	}
+	if c.Stores != nil {
+		prog.Disk = c.Stores.Backend(opt.Seal{})
+	}
 	for _, n := range p.Nodes {
 		made, err := n.Body.(body)(rs, n)
 		if err != nil {
@@ -111,42 +114,52 @@ func assemble(b *build, c Config) (*task.Program, error) {
 		prog.Bodies[n.Index] = made
 	}
 	for _, s := range p.Stores {
-		d := s.Body.(*store.Decl)
-		opener, err := d.Resolve(d, c.Serdes, p.Changelog(d.Name))
-		if err != nil {
+		spec, faulty := b.store(prog, s, c)
+		for _, err := range faulty {
 			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
 		}
-		spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, History: d.History.Milliseconds()}
-		spec.Cached = c.CacheBytes > 0 && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
-		if spec.TTL = d.TTL.Milliseconds(); d.TTL != 0 {
-			spec.Cached = false
-		}
-		spec.Shape = b.shape(d, spec, c)
-		if spec.Headers = c.StoreFormat == state.WithHeaders && (s.Cached || d.Kind == store.JoinWindow) || d.Kind == store.Headed; spec.Headers && spec.Shape != nil {
-			spec.Shape.Headers = true
-		}
-		if o, ok := opener.(store.Shaped); ok {
-			o.SetShape(spec.Shape)
-		}
-		if spec.LRU = d.LRU; spec.LRU != 0 && (spec.LRU < 0 || d.Kind != store.KeyValue && d.Kind != store.Timestamped) {
-			err := errors.New("LRU needs a key-value store and a positive number of rows")
-			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
-		}
-		if err := endless(d, s); err != nil {
-			found = append(found, plan.Fault{Site: s.Site, Op: "store", Node: s.Name, Err: err})
-		}
-		if s.Logged {
-			spec.Changelog = p.Changelog(d.Name)
-		}
-		if !s.Global {
-			spec.Source = s.Source
-		}
-		prog.Stores[d.Name] = spec
+		prog.Stores[spec.Name] = spec
 	}
 	if len(found) > 0 {
 		return nil, faults(found)
 	}
 	return prog, nil
+}
+
+// store is what a task makes of a declared store, with all that is wrong with the declaration.
+func (b *build) store(prog *task.Program, s *plan.Store, c Config) (*task.StoreSpec, []error) {
+	d := s.Body.(*store.Decl)
+	var faulty []error
+	opener, err := d.Resolve(d, c.Serdes, prog.Plan.Changelog(d.Name))
+	if err != nil {
+		faulty = append(faulty, err)
+	}
+	spec := &task.StoreSpec{Name: d.Name, Kind: d.Kind, Opener: opener, History: d.History.Milliseconds()}
+	spec.Cached = c.CacheBytes > 0 && (d.Caching == opt.On || d.Caching == opt.Unset && s.Cached)
+	if spec.TTL = d.TTL.Milliseconds(); d.TTL != 0 {
+		spec.Cached = false
+	}
+	spec.Shape = b.shape(d, spec, c)
+	if spec.Headers = c.StoreFormat == state.WithHeaders && (s.Cached || d.Kind == store.JoinWindow) || d.Kind == store.Headed; spec.Headers && spec.Shape != nil {
+		spec.Shape.Headers = true
+	}
+	if o, ok := opener.(store.Shaped); ok {
+		o.SetShape(spec.Shape)
+	}
+	if spec.LRU = d.LRU; spec.LRU != 0 && (spec.LRU < 0 || d.Kind != store.KeyValue && d.Kind != store.Timestamped) {
+		faulty = append(faulty, errors.New("LRU needs a key-value store and a positive number of rows"))
+	}
+	if err := endless(d, s); err != nil {
+		faulty = append(faulty, err)
+	}
+	if s.Logged {
+		spec.Changelog = prog.Plan.Changelog(d.Name)
+	}
+	if !s.Global {
+		spec.Source = s.Source
+	}
+	spec.OnDisk = prog.Disk != nil && !s.Global && d.OnDisk()
+	return spec, faulty
 }
 
 // errClaimed is what a second App or driver of one definition gets.

@@ -143,6 +143,7 @@ func (d *Driver) begin() {
 func (d *Driver) make(p int32) *task.Task {
 	made, err := task.New(d.prog, task.ID{Partition: p}, d.prog.Plan.Subs, task.Env{
 		Context: d.ctx, Cache: &d.owners[p].cache, Partitions: func(string) int32 { return d.n }, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil)),
+		Home: d.home(p),
 	})
 	if err != nil {
 		d.t.Fatal(err)
@@ -158,7 +159,7 @@ func (d *Driver) restore(t *task.Task) {
 		if s.Source != "" {
 			log = log[:d.committed[place{s.Source, p}].Offset] // the rest is processed yet
 		}
-		t.Restore(s.Name, log)
+		t.Restore(s.Name, d.rest(t, s, log))
 	}
 	for _, at := range slices.SortedFunc(maps.Keys(d.logs), byPlace) {
 		d.reads(t, at.topic)
@@ -384,6 +385,10 @@ func (d *Driver) commit() bool {
 			d.committed[place{o.Topic, o.Partition}] = o
 		}
 		t.Committed(offsets)
+		if err := d.save(t); err != nil {
+			d.fail(err)
+			return true
+		}
 	}
 	return true
 }
@@ -394,6 +399,11 @@ func (d *Driver) Crash() {
 	d.script.linef("crash")
 	d.stop()
 	d.err = nil
+	for _, i := range d.instances {
+		if err := i.die(); err != nil {
+			d.t.Fatal(err)
+		}
+	}
 	d.begin()
 }
 

@@ -6,6 +6,8 @@ import "github.com/millrun/millrun/stream/internal/store"
 type instance struct {
 	cache store.Budget
 	dead  bool
+	disk  store.Backend // nil as long as no store is on disk
+	homes []store.Home  // that were opened in it
 }
 
 // WithInstances runs the tasks in n instances; partition p begins in instance p modulo n. Default: 1.
@@ -22,6 +24,9 @@ func (d *Driver) CrashInstance(i int) {
 	d.script.linef("instance %d crashes", i)
 	gone := d.instances[i]
 	gone.dead = true
+	if err := gone.die(); err != nil {
+		d.t.Fatal(err)
+	}
 	for p, owner := range d.owners {
 		if owner == gone {
 			d.move(int32(p))

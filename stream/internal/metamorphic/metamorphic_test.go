@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/state"
+	"github.com/millrun/millrun/stream/state/pebble"
 	"github.com/millrun/millrun/stream/streamtest"
 )
 
@@ -24,12 +25,13 @@ type setting struct {
 	crashEvery  int // commits; 0 is never. A crash comes right after a commit, so that nothing is done twice
 	cache       int64
 	memory      bool
+	disk        bool // stores that do not say otherwise
 	optimize    bool
 }
 
 func (s setting) String() string {
-	return fmt.Sprintf("partitions=%d commitEvery=%d crashEvery=%d cache=%d memory=%v optimize=%v",
-		s.partitions, s.commitEvery, s.crashEvery, s.cache, s.memory, s.optimize)
+	return fmt.Sprintf("partitions=%d commitEvery=%d crashEvery=%d cache=%d memory=%v disk=%v optimize=%v",
+		s.partitions, s.commitEvery, s.crashEvery, s.cache, s.memory, s.disk, s.optimize)
 }
 
 // plainly is the setting the others are compared with.
@@ -41,7 +43,7 @@ func settings() (out []setting) {
 	for i := range 24 {
 		out = append(out, setting{
 			partitions: partitions[i%4], commitEvery: commits[i%3], crashEvery: crashes[(i/2)%3], cache: caches[(i/3)%3],
-			memory: i%5 == 1, optimize: (i/4)%2 == 1,
+			memory: i%5 == 1, disk: commits[i%3] != 0 && i%4 < 2, optimize: (i/4)%2 == 1,
 		})
 	}
 	return out
@@ -340,6 +342,9 @@ func run(t *testing.T, seed uint64, events []event, s setting) (result, shape, s
 	t.Helper()
 	b, sh, said := weave(seed, s.memory, "")
 	c := stream.Config{CacheBytes: s.cache, Log: slog.New(slog.DiscardHandler)}
+	if s.disk {
+		c.Stores = pebble.Engine()
+	}
 	if s.optimize {
 		c.Optimize = stream.AllOptimizations
 	}

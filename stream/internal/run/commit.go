@@ -66,6 +66,9 @@ func (t *thread) commit(ctx context.Context) error {
 	t.troubled = time.Time{}
 	for a, offsets := range per {
 		a.task.Committed(offsets)
+		if err := t.save(a, offsets); err != nil {
+			return err
+		}
 	}
 	t.spent(all)
 	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)

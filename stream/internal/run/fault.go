@@ -8,6 +8,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/stream/internal/store"
 )
 
 // Here stands what an error of sending or committing means, and nowhere else.
@@ -143,6 +145,9 @@ var errFenced = errors.New("stream: the producer was fenced")
 
 // settle does what follows from an error of a turn. It returns those that end the thread, or its client.
 func (t *thread) settle(ctx context.Context, err error) error {
+	if errors.Is(err, store.ErrDamaged) {
+		return t.mend(ctx, err)
+	}
 	var tr *trouble
 	if err == nil || !errors.As(err, &tr) {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/statedir"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -34,10 +35,12 @@ func (t *thread) settled() { t.ripe = true }
 // takeUp makes the tasks that were gained, and ends those that did not come back.
 func (t *thread) takeUp() error {
 	for id, topics := range t.gained {
-		for _, topic := range topics {
-			if err := t.own(id, topic); err != nil {
-				return err
-			}
+		err := t.takeOn(id, topics)
+		if errors.Is(err, statedir.ErrHeld) {
+			continue // another thread of ours is about to let go of it
+		}
+		if err != nil {
+			return err
 		}
 		delete(t.gained, id)
 	}
@@ -45,6 +48,15 @@ func (t *thread) takeUp() error {
 		t.ripe = false
 		t.giveUp(t.drop(t.suspended))
 		t.log.Info("assigned", "tasks", len(t.tasks))
+	}
+	return nil
+}
+
+func (t *thread) takeOn(id task.ID, topics []string) error {
+	for _, topic := range topics {
+		if err := t.own(id, topic); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -71,25 +83,33 @@ func (t *thread) make(id task.ID) (*active, error) {
 		delete(t.suspended, id)
 		return a, nil
 	}
-	sub := t.e.o.Program.Plan.Subs[id.Sub]
+	dir, err := t.e.claim(id)
+	if err != nil {
+		return nil, err
+	}
+	a := &active{id: id, sub: t.e.o.Program.Plan.Subs[id.Sub], dir: dir, partitions: map[string]bool{}, restoring: map[string]bool{}}
 	ctx, cancel := context.WithCancel(context.Background())
-	made, err := task.New(t.e.o.Program, id, []*plan.Sub{sub}, task.Env{
+	env := task.Env{
 		Context: ctx, Log: t.log.With("application", t.e.app, "task", id.String()), Cache: &t.caches,
 		Partitions: func(topic string) int32 {
 			n, _ := t.e.size(ctx, topic) // a sink that chooses its topic may name a new one; 0 if it is not there
 			return n
 		},
-	})
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("stream: task %s: %w", id, err)
 	}
-	a := &active{id: id, sub: sub, task: made, cancel: cancel, partitions: map[string]bool{}, restoring: map[string]bool{}}
-	for _, s := range made.Stores() {
+	if dir != nil {
+		env.Home = t.home(id, dir)
+	}
+	if a.task, err = task.New(t.e.o.Program, id, []*plan.Sub{a.sub}, env); err != nil {
+		cancel()
+		return nil, errors.Join(fmt.Errorf("stream: task %s: %w", id, err), t.vacate(a))
+	}
+	a.cancel = cancel
+	for _, s := range a.task.Stores() {
 		if s.Restored() != "" {
 			a.restoring[s.Name] = true
 		}
 	}
+	t.follow(a)
 	return a, nil
 }
 
@@ -207,7 +227,8 @@ func (t *thread) drop(tasks map[task.ID]*active) error {
 		delete(tasks, id)
 		t.e.close(a.task)
 		t.countTask(a)
-		errs = append(errs, a.task.Close())
+		t.unfollow(a)
+		errs = append(errs, a.task.Close(), t.vacate(a))
 		a.cancel()
 		t.pool.giveUp(a.task)
 		t.restore.forget(a)

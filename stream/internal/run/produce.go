@@ -20,6 +20,7 @@ type producer struct {
 	failed atomic.Bool
 	open   bool        // a transaction is under way
 	acked  atomic.Bool // it has a record
+	logs   progress    // of changelogs whose stores are on disk
 
 	mu     sync.Mutex // guards faults
 	faults []fault
@@ -41,6 +42,25 @@ type batch struct {
 	records []kgo.Record
 	sources []*task.Input
 	nodes   []string
+	lasts   []last
+}
+
+// last is the last record of a batch to a changelog whose store is on disk.
+type last struct {
+	topic  string
+	record *kgo.Record
+	cell   *atomic.Int64 // nil: the store is in memory
+}
+
+// log notes a record to a changelog, which has one partition for each task.
+func (b *batch) log(r *kgo.Record) {
+	for i := range b.lasts {
+		if b.lasts[i].topic == r.Topic {
+			b.lasts[i].record = r
+			return
+		}
+	}
+	b.lasts = append(b.lasts, last{r.Topic, r, b.p.logs[part{r.Topic, r.Partition}]})
 }
 
 // send takes the outputs over; the slice is the task's again when it returns.
@@ -72,7 +92,12 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
 		b.sources[i], b.nodes[i] = o.Source, o.Node
-		p.cl.Produce(ctx, r, promise)
+		if o.Changelog && len(p.logs) > 0 {
+			b.log(r)
+		}
+	}
+	for i := range b.records {
+		p.cl.Produce(ctx, &b.records[i], promise)
 	}
 	return nil
 }
@@ -90,6 +115,11 @@ func (b *batch) done(r *kgo.Record, err error) {
 	if err == nil || b.p.e.fail.Planted("unchecked-promise") {
 		if !b.p.acked.Load() { // the line is shared with the thread: written once
 			b.p.acked.Store(true)
+		}
+		for _, l := range b.lasts {
+			if l.record == r && l.cell != nil {
+				l.cell.Store(r.Offset + 1)
+			}
 		}
 		return
 	}

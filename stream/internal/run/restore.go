@@ -97,8 +97,27 @@ func (r *restorer) begin(ctx context.Context) error {
 			return fmt.Errorf("%w: changelog %s-%d: %w", ErrTopics, at.topic, at.partition, err)
 		}
 		j.next, j.end = start.Offset, r.limit(j, start.Offset, end.Offset)
+		again, err := r.resume(j)
+		if again || err != nil {
+			return err // the next turn begins with what is there then
+		}
 	}
 	return r.add(fresh)
+}
+
+// resume lets a store on disk go on from where it is. One that does not fit its topic costs the task a new beginning.
+func (r *restorer) resume(j *job) (again bool, err error) {
+	m, ok := j.a.task.Mark(j.store)
+	if !ok {
+		return false, nil
+	}
+	spec := r.t.e.o.Program.Stores[j.store]
+	if why := r.t.fits(spec, m, j.next, j.end); why != nil {
+		r.t.wiping(j.a, "position", why)
+		return true, r.t.rebuild(j.a)
+	}
+	j.next = m.Position
+	return false, nil
 }
 
 // ends asks where changelogs end. A transaction of the last owner may be decided and not yet written everywhere: its offsets
@@ -135,7 +154,9 @@ func (r *restorer) add(fresh map[part]*job) error {
 	for at, j := range fresh {
 		r.tell(j, false)
 		if j.next >= j.end {
-			r.finish(j)
+			if err := r.finish(j); err != nil {
+				return err
+			}
 			continue
 		}
 		if r.jobs == nil {
@@ -182,9 +203,10 @@ func (r *restorer) poll(ctx context.Context) error {
 			return fmt.Errorf("stream: restore from %s-%d: %w", f.Topic, f.Partition, f.Err)
 		}
 	}
+	var failed error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		j := r.jobs[part{p.Topic, p.Partition}]
-		if j == nil || len(p.Records) == 0 {
+		if j == nil || len(p.Records) == 0 || failed != nil {
 			return
 		}
 		in := make([]task.Input, 0, len(p.Records))
@@ -199,10 +221,12 @@ func (r *restorer) poll(ctx context.Context) error {
 		r.tell(j, false)
 		if j.next >= j.end {
 			r.remove(j)
-			r.finish(j)
+			failed = r.finish(j)
+			return
 		}
+		failed = r.t.restored(j.a, j.store, j.next)
 	})
-	return nil
+	return failed
 }
 
 // again begins a job anew: the changelog's beginning was deleted under it. What is gone was deleted from the store as well.
@@ -217,9 +241,10 @@ func (r *restorer) remove(j *job) {
 	r.cl.RemoveConsumePartitions(map[string][]int32{j.at.topic: {j.at.partition}})
 }
 
-func (r *restorer) finish(j *job) {
+func (r *restorer) finish(j *job) error {
 	delete(j.a.restoring, j.store)
 	r.tell(j, true)
+	return r.t.restored(j.a, j.store, j.end)
 }
 
 func (r *restorer) tell(j *job, done bool) {

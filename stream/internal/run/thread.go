@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/statedir"
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/serde"
@@ -42,6 +43,8 @@ type active struct {
 	partitions map[string]bool    // topics whose partition is ours
 	restoring  map[string]bool    // stores that are not whole yet
 	running    bool
+	dir        *statedir.Task // of stores on disk; nil: there are none
+	wipe       bool           // what is in it is of no use
 }
 
 // thread is a stream thread. Its fields belong to whoever holds mu: the loop while it works, callbacks of the client
@@ -154,7 +157,7 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 	if !first || t.e.dir != nil { // an instance with a directory was called the same before it was killed
 		t.takeOver(cl)
 	}
-	t.producer = &producer{e: t.e, cl: cl}
+	t.producer = &producer{e: t.e, cl: cl, logs: progress{}}
 	t.restore = &restorer{t: t}
 	t.pool = newPool(t.log)
 	t.e.works(t.name, false)
@@ -249,7 +252,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	t.purge()
 	t.flow()
 	t.count()
-	t.e.works(t.name, t.member.ready() && !restoring)
+	t.e.works(t.name, t.member.ready() && !restoring && len(t.gained) == 0)
 	return more || restoring, nil
 }
 
@@ -382,7 +385,7 @@ func (t *thread) maybeCommit(ctx context.Context) error {
 	for _, a := range t.tasks {
 		asked = a.task.CommitAsked() || asked
 	}
-	t.asked = t.asked || asked
+	t.asked = t.asked || asked || t.unsaved()
 	if !t.asked && time.Since(t.lastCommit) < t.e.o.CommitInterval || !t.whole() {
 		return nil
 	}

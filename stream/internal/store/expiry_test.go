@@ -17,12 +17,12 @@ func timedRow(at int64) []byte {
 
 func TestExpiryKnowsNoRowAtFirst(t *testing.T) {
 	t.Parallel()
-	e := store.NewExpiry()
-	if key, at, ok := e.First(1 << 60); ok {
+	e := store.NewExpiry(store.NewTree())
+	if key, at, ok, _ := e.First(1 << 60); ok {
 		t.Errorf("found %q of %d", key, at)
 	}
 	e.Put([]byte("k"), nil, nil) // a tombstone for what is not there
-	if _, _, ok := e.First(1 << 60); ok {
+	if _, _, ok, _ := e.First(1 << 60); ok {
 		t.Error("a tombstone is a row")
 	}
 }
@@ -32,7 +32,7 @@ func TestExpiryKnowsNoRowAtFirst(t *testing.T) {
 func TestExpiryAgainstTheModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		e, rows := store.NewExpiry(), map[string]int64{}
+		e, rows := store.NewExpiry(store.NewTree()), map[string]int64{}
 		put := func(k string, local []byte) {
 			var old []byte
 			if at, ok := rows[k]; ok {
@@ -55,7 +55,7 @@ func TestExpiryAgainstTheModel(t *testing.T) {
 					}
 				}
 				slices.Sort(want)
-				for key, at, ok := e.First(than); ok; key, at, ok = e.First(than) {
+				for key, at, ok, _ := e.First(than); ok; key, at, ok, _ = e.First(than) {
 					k := string(key)
 					got = append(got, fmt.Sprintf("%02d%s", at+50, k))
 					put(k, nil)

@@ -55,24 +55,29 @@ func (t *Tree) Len() (int64, error) {
 	return t.n, nil
 }
 
-// Set puts a value, or removes the key where value is nil.
-func (t *Tree) Set(key, value []byte) {
+// Set puts a value, or removes the key where value is nil. It says by how many bytes of keys and values the tree has grown.
+func (t *Tree) Set(key, value []byte) (grown int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	li, i, ok := t.find(key)
 	l := t.leaves[li]
+	if ok {
+		grown = len(value) - len(l.entries[i].value)
+	}
 	switch {
+	case value == nil && ok:
+		grown -= len(key)
+		t.remove(li, i)
 	case value == nil:
-		if ok {
-			t.remove(li, i)
-		}
-	case ok && len(l.entries[i].value) == len(value):
+	case ok && grown == 0:
 		copy(l.entries[i].value, value)
 	case ok:
 		l.entries[i].value = append(make([]byte, 0, len(value)), value...)
 	default:
+		grown = len(key) + len(value)
 		t.insert(li, i, key, value)
 	}
+	return grown
 }
 
 // Put is Set; a tree keeps everything.

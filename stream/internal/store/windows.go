@@ -5,15 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// Windows keeps the rows of a windowed store in memory, by their local keys, and forgets them by its own time: the newest
+// Windows keeps the rows of a windowed store in a map, by their local keys, and forgets them by its own time: the newest
 // start (of sessions: end) of any row ever put. One goroutine writes; any number may read what Shared returns.
 //
-// Rows past their retention are never read again; they leave the memory with their segment, so that there is never more
+// Rows past their retention are never read again; they leave the map with their segment, so that there is never more
 // than retention and one segment of them.
 type Windows struct {
 	shape  *Shape
-	tree   *Tree
-	index  *Tree // the rows by time; nil unless shape.ByTime
+	rows   Map
+	index  Map // the rows by time; nil unless shape.ByTime
 	newest atomic.Int64
 	lowest int64 // no row is in a segment before
 	closed int64 // of rows by time: all before were asked for; -1 while that is not known
@@ -22,15 +22,32 @@ type Windows struct {
 	space  []byte
 }
 
-// NewWindows returns an empty store.
-func NewWindows(s *Shape) *Windows {
-	w := &Windows{shape: s, tree: NewTree()}
+// NewWindows returns a store over its rows and, where the shape has a second order, their keys in that order.
+func NewWindows(s *Shape, rows, second Map) *Windows {
+	w := &Windows{shape: s, rows: rows}
 	if s.ByTime {
-		w.index = NewTree()
+		w.index = second
 	}
 	w.newest.Store(-1)
 	w.closed = -1
 	return w
+}
+
+// Note is what has to be remembered with the rows.
+func (w *Windows) Note() []byte {
+	note := binary.BigEndian.AppendUint64(nil, uint64(w.newest.Load()))
+	return binary.BigEndian.AppendUint32(note, uint32(w.seq))
+}
+
+// Resume goes on with rows that were there before, and with their note.
+func (w *Windows) Resume(note []byte) {
+	if len(note) != timeLen+seqLen {
+		return // they never had one: nothing was ever put
+	}
+	newest := int64(binary.BigEndian.Uint64(note))
+	w.newest.Store(newest)
+	w.seq = int32(binary.BigEndian.Uint32(note[timeLen:]))
+	w.lowest = w.shape.segment(newest - w.shape.Retention)
 }
 
 // Put sets a row, or removes it where value is nil. It says false, and keeps nothing, if the row is too old.
@@ -40,7 +57,7 @@ func (w *Windows) Put(key, value []byte) bool {
 	w.newest.Store(newest)
 	kept := w.shape.keeps(time, newest)
 	if kept {
-		w.tree.Set(key, value)
+		w.rows.Put(key, value)
 		w.note(key, value != nil)
 	}
 	w.forget(newest)
@@ -53,9 +70,9 @@ func (w *Windows) note(key []byte, there bool) {
 	}
 	w.space = w.shape.InTime(w.space[:0], key)
 	if there {
-		w.index.Set(w.space, []byte{})
+		w.index.Put(w.space, []byte{})
 	} else {
-		w.index.Set(w.space, nil)
+		w.index.Put(w.space, nil)
 	}
 }
 
@@ -66,7 +83,7 @@ func (w *Windows) forget(newest int64) {
 		return
 	}
 	w.lowest = segment
-	w.tree.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment)))
+	w.rows.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment)))
 	if w.index != nil {
 		w.miss(segment * w.shape.interval())
 		w.index.RemoveBefore(binary.BigEndian.AppendUint64(nil, uint64(segment*w.shape.interval())))
@@ -105,7 +122,7 @@ func (w *Windows) Newest() int64 { return w.newest.Load() }
 func (w *Windows) LastSeq() int32 { return w.seq }
 
 // Get finds a row.
-func (w *Windows) Get(key []byte) ([]byte, bool, error) { return w.get(w.tree, key) }
+func (w *Windows) Get(key []byte) ([]byte, bool, error) { return w.get(w.rows, key) }
 
 func (w *Windows) get(r Reader, key []byte) ([]byte, bool, error) {
 	if w.shape.Time(key) < w.shape.live(w.newest.Load()) {
@@ -116,7 +133,7 @@ func (w *Windows) get(r Reader, key []byte) ([]byte, bool, error) {
 
 // Seek finds a neighbour that can still be read.
 func (w *Windows) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
-	return w.seek(w.tree, key, reverse, past)
+	return w.seek(w.rows, key, reverse, past)
 }
 
 func (w *Windows) seek(r Reader, key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {
@@ -130,8 +147,8 @@ func (w *Windows) seek(r Reader, key []byte, reverse, past bool) (k, v []byte, o
 	}
 }
 
-// Len is the number of rows in memory, those past their retention among them.
-func (w *Windows) Len() (int64, error) { return w.tree.Len() }
+// Len is the number of rows in the map, those past their retention among them.
+func (w *Windows) Len() (int64, error) { return w.rows.Len() }
 
 // Timeline visits the rows whose time lies between two, both included, in the second order. It says how many more there were
 // that are past their retention: Kafka Streams loses them, and so do we. (Of sessions on disk it loses none: it reads
@@ -159,7 +176,7 @@ func (w *Windows) Timeline(from, to int64, visit func(key, value []byte) error) 
 			lost++
 			continue
 		}
-		value, ok, err := w.tree.Get(local)
+		value, ok, err := w.rows.Get(local)
 		if err != nil {
 			return lost, err
 		}
@@ -179,8 +196,8 @@ type sharedWindows struct{ w *Windows }
 
 func (s sharedWindows) Len() (int64, error) { return s.w.Len() }
 
-func (s sharedWindows) Get(key []byte) ([]byte, bool, error) { return s.w.get(s.w.tree.Shared(), key) }
+func (s sharedWindows) Get(key []byte) ([]byte, bool, error) { return s.w.get(s.w.rows.Shared(), key) }
 
 func (s sharedWindows) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
-	return s.w.seek(s.w.tree.Shared(), key, reverse, past)
+	return s.w.seek(s.w.rows.Shared(), key, reverse, past)
 }

@@ -160,7 +160,7 @@ func TestWindowsAreWhatTheNaiveListIs(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := shapes(t)
-		w, m := store.NewWindows(s), &naive{shape: s, newest: -1}
+		w, m := store.NewWindows(s, store.NewTree(), store.NewTree()), &naive{shape: s, newest: -1}
 		var log []naiveRow // every put, a deletion as an empty key's worth of nothing
 		var gone []bool
 		t.Repeat(map[string]func(*rapid.T){
@@ -176,7 +176,7 @@ func TestWindowsAreWhatTheNaiveListIs(t *testing.T) {
 				}
 			},
 			"crash": func(t *rapid.T) {
-				w = store.NewWindows(s)
+				w = store.NewWindows(s, store.NewTree(), store.NewTree())
 				for i, r := range log {
 					var v []byte
 					if !gone[i] {
@@ -283,7 +283,7 @@ func TestExpiredWindowsLeaveTheMemory(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []store.Kind{store.Window, store.Session} {
 		s := &store.Shape{Kind: kind, Retention: 1000, ByTime: true}
-		w := store.NewWindows(s)
+		w := store.NewWindows(s, store.NewTree(), store.NewTree())
 		for i := range int64(20_000) {
 			at := i * 100
 			k := s.Window(nil, []byte("k"), at, 0)
@@ -309,7 +309,7 @@ func TestOldRowsAreRefusedBySegmentOrExactly(t *testing.T) {
 		{true, 100_001, true}, {true, 100_000, false},
 	} {
 		s := &store.Shape{Kind: store.Window, Retention: 100_000, Memory: c.memory}
-		w := store.NewWindows(s)
+		w := store.NewWindows(s, store.NewTree(), store.NewTree())
 		w.Put(s.Window(nil, []byte("k"), 200_000, 0), []byte("v"))
 		late := s.Window(nil, []byte("k"), c.start, 0)
 		if got := w.Put(late, []byte("v")); got != c.kept {
@@ -324,7 +324,7 @@ func TestOldRowsAreRefusedBySegmentOrExactly(t *testing.T) {
 func TestRestoredNumbersGoOn(t *testing.T) {
 	t.Parallel()
 	s := &store.Shape{Kind: store.JoinWindow, Retention: 1000}
-	w := store.NewWindows(s)
+	w := store.NewWindows(s, store.NewTree(), store.NewTree())
 	for _, seq := range []int32{1, 7, 3} {
 		w.Restore(s.Logged(s.Window(nil, []byte("k"), 5, seq)), []byte("v"))
 	}
@@ -346,7 +346,7 @@ func TestKeysTooShortForAWindowAreNone(t *testing.T) {
 func TestRowsLostToAJumpOfTimeAreCounted(t *testing.T) {
 	t.Parallel()
 	s := &store.Shape{Kind: store.Window, Retention: 100, Size: 50, ByTime: true}
-	w := store.NewWindows(s)
+	w := store.NewWindows(s, store.NewTree(), store.NewTree())
 	put := func(key string, start int64) { w.Put(s.Window(nil, []byte(key), start, 0), []byte("v")) }
 	seen := func(from, to int64) (n, lost int) {
 		lost, err := w.Timeline(from, to, func(_, _ []byte) error {

@@ -20,13 +20,16 @@ func (s *Store) OnExpire(f store.Expired) bool {
 // Oldest is the least time, in milliseconds, that a row may have without being deleted for its age.
 func (s *Store) Oldest() int64 { return s.task.time - s.spec.TTL }
 
-// put sets a row, or removes it where local is nil.
-func (s *Store) put(key, local []byte) bool {
+// put sets a row, or removes it where local is nil. It says whether the row is kept.
+func (s *Store) put(key, local []byte) (bool, error) {
 	if s.expiry != nil {
-		old, _, _ := s.rows.Get(key) // a tree never fails
+		old, _, err := s.rows.Get(key)
+		if err != nil {
+			return false, err
+		}
 		s.expiry.Put(key, local, old)
 	}
-	return s.rows.Put(key, local)
+	return s.rows.Put(key, local), nil
 }
 
 // expire deletes the rows that stream time has made too old, store by store, by their time and key. It runs before a record
@@ -39,7 +42,10 @@ func (t *Task) expire() error {
 	defer func() { t.rec = was }()
 	for _, s := range t.expiring {
 		for {
-			key, at, ok := s.expiry.First(s.Oldest())
+			key, at, ok, err := s.expiry.First(s.Oldest())
+			if err != nil {
+				return t.stopped(s.unread(err), "expire")
+			}
 			if !ok {
 				break
 			}
@@ -56,12 +62,14 @@ func (s *Store) end(key []byte, at int64) error {
 	t := s.task
 	old, _, err := s.rows.Get(key)
 	if err != nil {
-		return err
+		return t.stopped(s.unread(err), "expire")
 	}
 	old = bytes.Clone(old)
 	t.begin(nil, Punctuation)
 	t.rec.Time, t.touched = at, true
-	s.apply(store.Write{Key: key, Time: at})
+	if err := s.apply(store.Write{Key: key, Time: at}); err != nil {
+		return t.stopped(err, "expire")
+	}
 	if s.ended == nil {
 		return nil
 	}

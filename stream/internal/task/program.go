@@ -132,7 +132,8 @@ type Program struct {
 	// what has gone on.
 	ExactlyOnce bool
 	Topics      map[string]Serdes
-	User        any // the typed edge's: what contexts offer
+	Disk        store.Backend // of the stores that are OnDisk
+	User        any           // the typed edge's: what contexts offer
 }
 
 // Env is what a task is given besides its records.
@@ -141,8 +142,9 @@ type Env struct {
 	Partitions func(topic string) int32 // of topics that are written
 	Log        *slog.Logger             // carries the task
 	Cache      *store.Budget            // of all tasks of the thread
-	Dir        string                   // where stores on disk keep their files, the task's own; "" if it has none
-	User       any                      // passed through to contexts
+	// Home opens what a store that outlives the process keeps its rows in. Without it, such a store is in memory.
+	Home func(store string) (store.Home, error)
+	User any // passed through to contexts
 }
 
 // Assembly makes the nodes of one task, children before parents.

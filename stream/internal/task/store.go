@@ -9,10 +9,11 @@ import (
 	"github.com/millrun/millrun/stream/serde"
 )
 
-// Store is a task's store: bytes in memory, each change sent to the changelog, and, if it is cached, changes held back until
-// the task flushes.
+// Store is a task's store: bytes in memory or on disk, each change sent to the changelog, and, if it is cached, changes held
+// back until the task flushes.
 type Store struct {
 	spec     *StoreSpec
+	home     store.Home // where it outlives the task; nil: nowhere
 	rows     kept
 	windows  *store.Windows  // rows, where they live for a time only
 	versions *store.Versions // instead of rows
@@ -34,7 +35,7 @@ type kept interface {
 	Shared() store.Reader
 }
 
-func newStore(spec *StoreSpec, t *Task) *Store {
+func newStore(spec *StoreSpec, t *Task) (*Store, error) {
 	s := &Store{spec: spec, task: t}
 	if spec.Kind == store.Versioned {
 		s.versions = store.NewVersions(spec.History)
@@ -42,16 +43,22 @@ func newStore(spec *StoreSpec, t *Task) *Store {
 	if spec.LRU > 0 {
 		s.recent = store.NewRecency(spec.LRU)
 	}
+	rows, second, err := s.maps()
+	if err != nil {
+		return nil, err
+	}
+	s.rows = rows
 	if spec.TTL > 0 {
-		s.expiry = store.NewExpiry()
+		s.expiry = store.NewExpiry(second)
 	}
-	if spec.Shape == nil {
-		s.rows = store.NewTree()
-		return s
+	if spec.Shape != nil {
+		s.windows = store.NewWindows(spec.Shape, rows, second)
+		s.rows = s.windows
 	}
-	s.windows = store.NewWindows(spec.Shape)
-	s.rows = s.windows
-	return s
+	if s.home != nil && s.windows != nil {
+		s.windows.Resume(s.home.Mark().Note)
+	}
+	return s, nil
 }
 
 // Get finds a value.
@@ -66,15 +73,21 @@ func (s *Store) Get(key []byte) ([]byte, bool, error) {
 	if s.recent != nil {
 		s.recent.Use(key)
 	}
-	return s.rows.Get(key)
+	v, ok, err := s.rows.Get(key)
+	return v, ok, s.unread(err)
 }
 
 // Seek finds a neighbour.
 func (s *Store) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
+	var k, v []byte
+	var ok bool
+	var err error
 	if s.cache != nil {
-		return s.cache.Seek(s.rows, key, reverse, past)
+		k, v, ok, err = s.cache.Seek(s.rows, key, reverse, past)
+	} else {
+		k, v, ok, err = s.rows.Seek(key, reverse, past)
 	}
-	return s.rows.Seek(key, reverse, past)
+	return k, v, ok, s.unread(err)
 }
 
 // Len is the number of entries, those of the cache left out.
@@ -103,8 +116,7 @@ func (s *Store) Now() int64 { return s.task.rec.Time }
 func (s *Store) Set(w store.Write) error {
 	s.task.changes++
 	if s.cache == nil {
-		s.apply(w)
-		return nil
+		return s.apply(w)
 	}
 	r := &s.task.rec
 	s.cache.Set(w, origin{r.Source, r.Time, r.Headers})
@@ -144,7 +156,7 @@ func (s *Store) flush() error {
 	for _, d := range s.cache.Leaving() {
 		old, ok, err := s.rows.Get(d.Key)
 		if err != nil {
-			return err
+			return s.unread(err)
 		}
 		if !ok && d.Local == nil && s.heard != nil {
 			s.cache.Leave(d, func() {}) // it came and went within the cache
@@ -153,7 +165,10 @@ func (s *Store) flush() error {
 		o := d.Context.(origin)
 		*r = Rec{task: s.task, stage: was.stage, Source: o.source, Time: o.time, Headers: o.headers, At: was.At}
 		old = bytes.Clone(old)
-		s.cache.Leave(d, func() { s.apply(d.Write) })
+		s.cache.Leave(d, func() { err = s.apply(d.Write) })
+		if err != nil {
+			return err
+		}
 		if s.heard == nil {
 			continue
 		}
@@ -165,14 +180,19 @@ func (s *Store) flush() error {
 }
 
 // apply writes to the store and the changelog. What is too old for the store is logged all the same, as in Java.
-func (s *Store) apply(w store.Write) {
-	if !s.put(w.Key, w.Local) {
+func (s *Store) apply(w store.Write) error {
+	kept, err := s.put(w.Key, w.Local)
+	if err != nil {
+		return s.unread(err)
+	}
+	if !kept {
 		s.task.drop("expired")
 	}
 	if s.recent != nil {
 		s.limit(w)
 	}
 	s.Log(w)
+	return nil
 }
 
 // limit removes the row used longest ago if there is one too many, from the changelog as well.
@@ -229,7 +249,9 @@ func (s *Store) restore(in *Input) {
 	case s.recent != nil:
 		s.restoreLimited(in.Key, local)
 	case s.windows == nil:
-		s.put(in.Key, local)
+		if _, err := s.put(in.Key, local); err != nil && s.task.broken == nil {
+			s.task.broken = s.unread(err)
+		}
 	case s.spec.Shape.Valid(in.Key):
 		s.windows.Restore(in.Key, local)
 	}

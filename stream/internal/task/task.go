@@ -1,6 +1,7 @@
 package task
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -82,7 +83,10 @@ func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 			if !ok {
 				return nil, fmt.Errorf("store %s is not in the program", s.Name)
 			}
-			made := newStore(spec, t)
+			made, err := newStore(spec, t)
+			if err != nil {
+				return nil, errors.Join(err, t.closeHomes())
+			}
 			if spec.Cached {
 				made.cache = store.NewCache(env.Cache, spec.Shape != nil)
 			}
@@ -418,7 +422,7 @@ func (t *Task) nodeName(i int) string {
 	return t.program.Plan.Nodes[i].Name
 }
 
-// Close ends the processors. It does not commit.
+// Close ends the processors and what stores keep on disk. It does not commit.
 func (t *Task) Close() error {
 	t.giveUp()
 	var first error
@@ -431,5 +435,5 @@ func (t *Task) Close() error {
 			}
 		}
 	}
-	return first
+	return errors.Join(first, t.closeHomes())
 }

@@ -38,34 +38,34 @@ func value() *rapid.Generator[[]byte] {
 	return rapid.Map(rapid.SliceOfN(rapid.Byte(), 0, 3), func(b []byte) []byte { return append([]byte{}, b...) })
 }
 
-type fatal interface {
+type failer interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-func ok(t fatal, err error) {
+func ok(t failer, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 }
 
-func rows(t fatal, r store.Reader, reverse bool) [][2]string {
+func all(t failer, r store.Reader, reverse bool) [][2]string {
 	t.Helper()
-	var all [][2]string
+	var out [][2]string
 	k, v, found, err := r.Seek(nil, reverse, false)
 	for ; found; k, v, found, err = r.Seek(k, reverse, true) {
-		all = append(all, [2]string{string(k), string(v)})
+		out = append(out, [2]string{string(k), string(v)})
 	}
 	ok(t, err)
-	return all
+	return out
 }
 
 // same compares all that can be read, with the neighbours of one key apart.
-func same(t fatal, got, want store.Reader, at []byte) {
+func same(t failer, got, want store.Reader, at []byte) {
 	t.Helper()
 	for _, reverse := range []bool{false, true} {
-		g, w := rows(t, got, reverse), rows(t, want, reverse)
+		g, w := all(t, got, reverse), all(t, want, reverse)
 		if len(g) != len(w) {
 			t.Fatalf("reverse %v: rows %q, want %q", reverse, g, w)
 		}
@@ -96,13 +96,29 @@ func same(t fatal, got, want store.Reader, at []byte) {
 	}
 }
 
-func cloned(t fatal, r store.Reader) *store.Tree {
+func cloned(t failer, r store.Reader) *store.Tree {
 	c := store.NewTree()
-	for _, row := range rows(t, r, false) {
+	for _, row := range all(t, r, false) {
 		c.Set([]byte(row[0]), []byte(row[1]))
 	}
 	return c
 }
+
+// opened is a home with its first map.
+type opened struct {
+	*Home
+	store.Map
+}
+
+func open(dir string, fs vfs.FS) (*opened, error) {
+	h, err := On(1<<20, fs).open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &opened{h, h.Map(store.Rows)}, nil
+}
+
+func (o *opened) at(position int64) error { return o.Commit(store.Mark{Position: position}) }
 
 // TestStoreIsATreeThatCommits compares the store with a tree after every step, over commits, reverts and reopening.
 func TestStoreIsATreeThatCommits(t *testing.T) {
@@ -112,7 +128,7 @@ func TestStoreIsATreeThatCommits(t *testing.T) {
 		s, err := open("tasks/store", fs)
 		ok(t, err)
 		defer func() { ok(t, s.Close()) }()
-		now, lasting, position := store.NewTree(), store.NewTree(), None
+		now, lasting, mark := store.NewTree(), store.NewTree(), store.Mark{Position: store.NoPosition}
 		t.Repeat(map[string]func(*rapid.T){
 			"set": func(t *rapid.T) {
 				k, v := key().Draw(t, "key"), value().Draw(t, "value")
@@ -124,9 +140,15 @@ func TestStoreIsATreeThatCommits(t *testing.T) {
 				now.Set(k, nil)
 				s.Put(k, nil)
 			},
+			"remove before": func(t *rapid.T) {
+				k := key().Draw(t, "key")
+				now.RemoveBefore(k)
+				s.RemoveBefore(k)
+			},
 			"commit": func(t *rapid.T) {
-				position = rapid.Int64Range(0, 1<<40).Draw(t, "position")
-				ok(t, s.Commit(position))
+				mark = store.Mark{Position: rapid.Int64Range(0, 1<<40).Draw(t, "position"), Note: value().Draw(t, "note")}
+				mark.Topic[3] = rapid.Byte().Draw(t, "topic")
+				ok(t, s.Commit(mark))
 				lasting = cloned(t, now)
 			},
 			"revert": func(t *rapid.T) {
@@ -140,9 +162,11 @@ func TestStoreIsATreeThatCommits(t *testing.T) {
 				now = cloned(t, lasting)
 			},
 			"": func(t *rapid.T) {
-				same(t, s.Shared(), now, key().Draw(t, "probe"))
-				if s.Position() != position {
-					t.Fatalf("position %d, want %d", s.Position(), position)
+				probe := key().Draw(t, "probe")
+				same(t, s.Shared(), now, probe)
+				same(t, s, now, probe)
+				if got := s.Mark(); got.Position != mark.Position || got.Topic != mark.Topic || !bytes.Equal(got.Note, mark.Note) {
+					t.Fatalf("mark %v, want %v", got, mark)
 				}
 			},
 		})
@@ -158,13 +182,13 @@ func TestACrashLeavesOneCommit(t *testing.T) {
 		ok(t, err)
 		defer func() { ok(t, s.Close()) }()
 		now := store.NewTree()
-		commits := map[int64]*store.Tree{None: store.NewTree()}
-		least, last := None, None
+		commits := map[int64]*store.Tree{store.NoPosition: store.NewTree()}
+		least, last := store.NoPosition, store.NoPosition
 		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			switch rapid.IntRange(0, 9).Draw(t, "step") {
 			case 0, 1:
 				last++
-				ok(t, s.Commit(last))
+				ok(t, s.at(last))
 				commits[last] = cloned(t, now)
 			case 2:
 				k := key().Draw(t, "key")
@@ -184,9 +208,9 @@ func TestACrashLeavesOneCommit(t *testing.T) {
 		again, err := open("tasks/store", left)
 		ok(t, err)
 		defer func() { ok(t, again.Close()) }()
-		want, known := commits[again.Position()]
-		if !known || again.Position() < least {
-			t.Fatalf("position %d after a crash, flushed %d, last %d", again.Position(), least, last)
+		want, known := commits[again.Mark().Position]
+		if !known || again.Mark().Position < least {
+			t.Fatalf("position %d after a crash, flushed %d, last %d", again.Mark().Position, least, last)
 		}
 		same(t, again, want, key().Draw(t, "probe"))
 	})
@@ -198,14 +222,14 @@ func TestAClosedStoreHasItsLastCommitAfterACrash(t *testing.T) {
 	s, err := open("store", fs)
 	ok(t, err)
 	s.Put([]byte("a"), []byte("1"))
-	ok(t, s.Commit(7))
+	ok(t, s.at(7))
 	s.Put([]byte("b"), []byte("2"))
 	ok(t, s.Close())
 	ok(t, s.Close())
 	if _, _, err := s.Get([]byte("a")); !errors.Is(err, ErrClosed) {
 		t.Errorf("get of a closed store: %v", err)
 	}
-	if err := s.Commit(8); !errors.Is(err, ErrClosed) {
+	if err := s.at(8); !errors.Is(err, ErrClosed) {
 		t.Errorf("commit of a closed store: %v", err)
 	}
 	again, err := open("store", fs.CrashClone(vfs.CrashCloneCfg{}))
@@ -214,8 +238,8 @@ func TestAClosedStoreHasItsLastCommitAfterACrash(t *testing.T) {
 	want := store.NewTree()
 	want.Set([]byte("a"), []byte("1"))
 	same(t, again, want, []byte("a"))
-	if again.Position() != 7 {
-		t.Errorf("position %d, want 7", again.Position())
+	if again.Mark().Position != 7 {
+		t.Errorf("position %d, want 7", again.Mark().Position)
 	}
 }
 
@@ -229,7 +253,7 @@ func TestOtherFormatsAreRefused(t *testing.T) {
 		ok(t, db.Close())
 		_, err = open("store", fs)
 		var format *FormatError
-		if !errors.As(err, &format) || format.Dir != "store" || format.Version != []int{2, 1, 0, 0}[i] {
+		if !errors.Is(err, store.ErrDamaged) || !errors.As(err, &format) || format.Dir != "store" || format.Version != []int{2, 1, 0, 0}[i] {
 			t.Errorf("%q: %v", row, err)
 		}
 	}
@@ -239,7 +263,7 @@ func TestOtherFormatsAreRefused(t *testing.T) {
 // commit.
 func TestOthersReadWhileOneWrites(t *testing.T) {
 	t.Parallel()
-	s, err := Open(t.TempDir())
+	s, err := open(t.TempDir(), vfs.Default)
 	ok(t, err)
 	s.Put([]byte("row"), []byte("0"))
 	stop := make(chan struct{})
@@ -261,9 +285,35 @@ func TestOthersReadWhileOneWrites(t *testing.T) {
 	}
 	for i := range 200 {
 		s.Put([]byte("row"), []byte(strconv.Itoa(i)))
-		ok(t, s.Commit(int64(i)))
+		ok(t, s.at(int64(i)))
 	}
 	close(stop)
 	readers.Wait()
 	ok(t, s.Close())
+}
+
+// TestBothMapsAreCommittedTogether writes to both, with keys that one could take for the other's.
+func TestBothMapsAreCommittedTogether(t *testing.T) {
+	t.Parallel()
+	fs := vfs.NewMem()
+	h, err := On(1<<20, fs).open("store")
+	ok(t, err)
+	h.Map(store.Rows).Put([]byte("s"), []byte("row"))
+	h.Map(store.Second).Put([]byte("s"), []byte{})
+	ok(t, h.Commit(store.Mark{Position: 1}))
+	h.Map(store.Second).RemoveBefore([]byte("t"))
+	if got := all(t, h.Map(store.Second), false); len(got) != 0 {
+		t.Errorf("rows before the cut: %q", got)
+	}
+	ok(t, h.Commit(store.Mark{Position: 2}))
+	ok(t, h.Close())
+	h, err = On(1<<20, fs).open("store")
+	ok(t, err)
+	defer func() { ok(t, h.Close()) }()
+	if got := all(t, h.Map(store.Rows), false); len(got) != 1 || got[0] != [2]string{"s", "row"} {
+		t.Errorf("rows %q", got)
+	}
+	if got := all(t, h.Map(store.Second), false); len(got) != 0 {
+		t.Errorf("rows that were removed: %q", got)
+	}
 }
