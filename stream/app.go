@@ -53,7 +53,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
-		StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
+		GroupProtocol: run.Protocol(c.GroupProtocol), StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
 	})
 	return a, nil
 }

@@ -44,6 +44,8 @@ type Config struct {
 	CommitInterval time.Duration
 	// DeadLetterTopic is where DeadLetter("") goes. Default: none.
 	DeadLetterTopic string
+	// GroupProtocol is how instances agree on who works on what. Default: AutoProtocol, that of the group.
+	GroupProtocol GroupProtocol
 	// Guarantee is what happens to a record's effects upon failure. Default: AtLeastOnce.
 	Guarantee Guarantee
 	// Log gets what the application has to say. Default: slog.Default.
@@ -188,6 +190,9 @@ func (c *Config) validate() error {
 	if c.Guarantee != AtLeastOnce && c.Guarantee != ExactlyOnce {
 		bad("Guarantee is %d", c.Guarantee)
 	}
+	if c.GroupProtocol < AutoProtocol || c.GroupProtocol > StreamsProtocol {
+		bad("GroupProtocol is %d", c.GroupProtocol)
+	}
 	if c.Guarantee == ExactlyOnce && c.TransactionTimeout <= c.CommitInterval {
 		bad("TransactionTimeout is %s: a transaction lasts a CommitInterval (%s), brokers would abort it before", c.TransactionTimeout, c.CommitInterval)
 	}
@@ -209,6 +214,24 @@ type Guarantee int
 const (
 	AtLeastOnce Guarantee = iota // a record may take effect again
 	ExactlyOnce                  // results, changelogs and offsets are one transaction; see AcceptOldBrokers
+)
+
+// GroupProtocol is how the members of an application's group agree on who works on what. While a group has members it has one
+// protocol; with none, it may be changed, and committed offsets stay.
+type GroupProtocol int
+
+// The protocols.
+const (
+	// AutoProtocol is StreamsProtocol where the group is a streams group already and the brokers and the topology allow it, and
+	// ClassicProtocol otherwise.
+	AutoProtocol GroupProtocol = iota
+	// ClassicProtocol lets a member share the tasks out. Every broker can do that.
+	ClassicProtocol
+	// StreamsProtocol lets the broker do so (KIP-1071; Kafka 4.2 and later). Session timeout, heartbeats and standbys are then the
+	// group's configuration on the broker. It is refused at the start where brokers do not finalize streams.version, where the
+	// topology reads a pattern of topics, and where the group has members that use another protocol. All members must have the
+	// same topology: brokers do not change it while there are any.
+	StreamsProtocol
 )
 
 // Optimization is a set of topology optimizations; they change internal names.

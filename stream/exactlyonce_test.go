@@ -241,13 +241,13 @@ func (w *wire) set(cut bool) {
 }
 
 // zombie lets a member lose its network in the middle of its work, another take over, and the first come back.
-func zombie(t *testing.T, c *cluster, app, in, out string) {
+func zombie(t *testing.T, c *cluster, cfg stream.Config, in, out string) {
 	t.Helper()
 	lines, want := letters(2000)
 	c.produce(in, lines...)
 	var w wire
 	short := []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)}
-	first := once(app)
+	first := cfg
 	first.ClientOptions = append([]kgo.Opt{kgo.Dialer(w.dial)}, short...)
 	d := func() *stream.Builder {
 		return countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out))
@@ -255,7 +255,7 @@ func zombie(t *testing.T, c *cluster, app, in, out string) {
 	c.app(d(), first)
 	c.produce(in, lines...)
 	w.set(true)
-	second := once(app)
+	second := cfg
 	second.ClientOptions = short
 	c.app(d(), second)
 	c.ledger(out, twice(want))
@@ -271,7 +271,7 @@ func TestAZombieUnderExactlyOnceDoublesNothing(t *testing.T) {
 	t.Parallel()
 	c := fake(t)
 	c.topics(2, "lines", "word-counts")
-	zombie(t, c, "zombie", "lines", "word-counts")
+	zombie(t, c, once("zombie"), "lines", "word-counts")
 }
 
 func TestApacheKafkaAZombieUnderExactlyOnceDoublesNothing(t *testing.T) {
@@ -279,5 +279,5 @@ func TestApacheKafkaAZombieUnderExactlyOnceDoublesNothing(t *testing.T) {
 	c := connect(t, real.Kafka(t))
 	app := real.Name(t, "zombie")
 	c.topics(2, app+"-in", app+"-out")
-	zombie(t, c, app, app+"-in", app+"-out")
+	zombie(t, c, once(app), app+"-in", app+"-out")
 }

@@ -50,6 +50,18 @@ func (p *Plan) groups() []*group {
 	return out
 }
 
+// Copartitioned are the sets of topics, as the broker knows them, that must have equally many partitions; all sorted.
+func (p *Plan) Copartitioned() [][]string {
+	var out [][]string
+	for _, g := range p.groups() {
+		if len(g.topics) > 1 {
+			out = append(out, slices.Sorted(maps.Keys(g.topics)))
+		}
+	}
+	slices.SortFunc(out, slices.Compare)
+	return out
+}
+
 // sources collects the topics that lead to a node without another topic in between.
 func (p *Plan) sources(n *Node, into map[string]bool) {
 	for p.moved[n] != nil {

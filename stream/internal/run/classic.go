@@ -82,6 +82,9 @@ func (c *classic) fault(err error) error {
 		c.t.log.Warn("the group session ended; joining again", "error", session.Err)
 		return nil
 	}
+	if errors.Is(session.Err, kerr.InconsistentGroupProtocol) {
+		return fmt.Errorf("stream: group %s: %w (its members use another protocol: stop them first, or let Config.GroupProtocol be theirs)", c.t.e.app, session.Err)
+	}
 	return fmt.Errorf("stream: group %s: %w", c.t.e.app, session.Err)
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/millrun/millrun/stream/internal/failpoint"
 	"github.com/millrun/millrun/stream/internal/opt"
+	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/statedir"
 	"github.com/millrun/millrun/stream/internal/task"
 	"github.com/millrun/millrun/stream/metrics"
@@ -84,6 +85,7 @@ type Options struct {
 	TransactionTimeout time.Duration
 	TaskTimeout        time.Duration // how long commits may fail
 	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever
+	GroupProtocol      Protocol
 	StateDir           string        // below it stores on disk are kept
 	StateCleanupDelay  time.Duration // how long the directory of a task that has left is kept; negative: for ever
 }
@@ -95,9 +97,11 @@ type Engine struct {
 	ready chan struct{}
 	fail  *failpoint.Set // nil but in simulations
 
-	dir      *statedir.Dir // nil: no store is on disk
-	process  string        // names this instance in transactional ids: that of its directory, or one of this run
-	implicit bool          // brokers add groups and partitions to transactions by themselves (KIP-890)
+	dir      *statedir.Dir        // nil: no store is on disk
+	process  string               // names this instance in transactional ids: that of its directory, or one of this run
+	internal []plan.InternalTopic // as they were made or found
+	streams  bool                 // members join by the streams group protocol (KIP-1071)
+	implicit bool                 // brokers add groups and partitions to transactions by themselves (KIP-890)
 
 	admin      *kadm.Client
 	client     *kgo.Client // group-less: administration
@@ -164,7 +168,7 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	}
 	defer client.Close()
 	e.client, e.admin = client, kadm.NewClient(client)
-	if err := errors.Join(e.prepare(ctx), e.transactions(ctx)); err != nil {
+	if err := e.meet(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // asked to stop before it began
 		}
@@ -196,6 +200,14 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	stop()
 	wg.Wait()
 	return errors.Join(err, globalErr)
+}
+
+// meet asks the brokers what they can do and makes sure that the topics are there.
+func (e *Engine) meet(ctx context.Context) error {
+	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	return errors.Join(e.transactions(ctx), e.choose(ctx))
 }
 
 // AddThread starts a stream thread and returns its name.

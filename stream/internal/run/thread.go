@@ -147,7 +147,9 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 			end()
 		}
 	})()
-	t.member = newClassic(t)
+	if t.member = newClassic(t); t.e.streams {
+		t.member = newStreams(t)
+	}
 	cl, err := kgo.NewClient(t.options()...)
 	if err != nil {
 		return fmt.Errorf("stream: client: %w", err)
@@ -227,7 +229,13 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	if t.fatal != nil {
 		return false, t.fatal
 	}
-	if err := errors.Join(t.member.turn(ctx), t.beginAgain(ctx), t.takeUp()); err != nil {
+	if err := t.member.turn(ctx); err != nil {
+		return false, err
+	}
+	if t.spoiled {
+		fetches = nil // what was polled comes after what is read again now
+	}
+	if err := errors.Join(t.beginAgain(ctx), t.takeUp()); err != nil {
 		return false, err
 	}
 	if err := t.take(ctx, fetches); err != nil {

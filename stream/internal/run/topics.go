@@ -192,6 +192,7 @@ func (e *Engine) makeInternal(ctx context.Context, found kadm.TopicDetails) erro
 	if err != nil {
 		return fmt.Errorf("stream: internal topics: %w", err)
 	}
+	e.internal = wanted
 	if len(wanted) == 0 {
 		return nil
 	}

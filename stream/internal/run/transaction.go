@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -17,18 +18,26 @@ import (
 // from one can never become part of the next.
 const feature, featureLeast = "transaction.version", 2
 
-// modern asks the brokers whether their transactions keep the full promise.
-func (e *Engine) modern(ctx context.Context) (bool, error) {
-	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, e.client)
+// finalized asks the brokers which version of a feature is in force; 0: none.
+func (e *Engine) finalized(ctx context.Context, feature string) (int16, error) {
+	resp, err := e.abilities(ctx)
 	if err != nil {
-		return false, fmt.Errorf("stream: what brokers can do: %w", err)
+		return 0, err
 	}
 	for _, f := range resp.FinalizedFeatures {
 		if f.Name == feature {
-			return f.MaxVersionLevel >= featureLeast, nil
+			return f.MaxVersionLevel, nil
 		}
 	}
-	return false, nil
+	return 0, nil
+}
+
+func (e *Engine) abilities(ctx context.Context) (*kmsg.ApiVersionsResponse, error) {
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, e.client)
+	if err != nil {
+		return nil, fmt.Errorf("stream: what brokers can do: %w", err)
+	}
+	return resp, nil
 }
 
 // transactions refuses brokers whose transactions may lose or double a record, unless they were accepted.
@@ -36,8 +45,8 @@ func (e *Engine) transactions(ctx context.Context) error {
 	if !e.o.ExactlyOnce {
 		return nil
 	}
-	var err error
-	if e.implicit, err = e.modern(ctx); err != nil || e.implicit {
+	level, err := e.finalized(ctx, feature)
+	if e.implicit = level >= featureLeast; err != nil || e.implicit {
 		return err
 	}
 	if e.o.AcceptOldBrokers {
@@ -208,8 +217,10 @@ func (t *thread) committed(ctx context.Context, at []part) (map[part]task.Offset
 	ctx, cancel := context.WithTimeout(ctx, t.e.o.TransactionTimeout+commitTimeout)
 	defer cancel()
 	for {
-		err := t.askCommitted(ctx, at, out)
+		found, err := t.askCommitted(ctx, identity{}, at)
 		if err == nil {
+			maps.DeleteFunc(found, func(_ part, o task.Offset) bool { return o.Offset < 0 })
+			maps.Copy(out, found)
 			return out, nil
 		}
 		if ke, ok := errors.AsType[*kerr.Error](err); ok && !ke.Retriable {
@@ -223,10 +234,15 @@ func (t *thread) committed(ctx context.Context, at []part) (map[part]task.Offset
 	}
 }
 
-func (t *thread) askCommitted(ctx context.Context, at []part, out map[part]task.Offset) error {
+// askCommitted returns what is known; the offset of a partition that never was committed is -1. The error is that of a
+// partition of which nothing is known, or of all.
+func (t *thread) askCommitted(ctx context.Context, who identity, at []part) (map[part]task.Offset, error) {
 	group := kmsg.NewOffsetFetchRequestGroup()
 	group.Group = t.e.app
-	index := map[string]int{}
+	if who.member != "" {
+		group.MemberID, group.MemberEpoch = &who.member, who.epoch
+	}
+	index, names := map[string]int{}, map[[16]byte]string{}
 	for _, p := range at {
 		i, ok := index[p.topic]
 		if !ok {
@@ -234,6 +250,7 @@ func (t *thread) askCommitted(ctx context.Context, at []part, out map[part]task.
 			index[p.topic] = i
 			topic := kmsg.NewOffsetFetchRequestGroupTopic()
 			topic.Topic, topic.TopicID = p.topic, t.e.partitions.topicID(p.topic)
+			names[topic.TopicID] = p.topic
 			group.Topics = append(group.Topics, topic)
 		}
 		group.Topics[i].Partitions = append(group.Topics[i].Partitions, p.partition)
@@ -243,29 +260,29 @@ func (t *thread) askCommitted(ctx context.Context, at []part, out map[part]task.
 	req.Groups = append(req.Groups, group)
 	resp, err := req.RequestWith(ctx, t.cl)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(resp.Groups) != 1 {
-		return fmt.Errorf("%d groups in the answer", len(resp.Groups))
+		return nil, fmt.Errorf("%d groups in the answer", len(resp.Groups))
 	}
 	g := resp.Groups[0]
 	if err := kerr.ErrorForCode(g.ErrorCode); err != nil {
-		return err
+		return nil, err
 	}
-	names := map[[16]byte]string{}
-	for _, topic := range group.Topics {
-		names[topic.TopicID] = topic.Topic
-	}
-	for _, topic := range g.Topics {
+	return offsetsOf(g.Topics, names)
+}
+
+func offsetsOf(topics []kmsg.OffsetFetchResponseGroupTopic, names map[[16]byte]string) (map[part]task.Offset, error) {
+	out := map[part]task.Offset{}
+	var unknown error
+	for _, topic := range topics {
 		name := topic.Topic
 		if name == "" {
 			name = names[topic.TopicID]
 		}
 		for _, p := range topic.Partitions {
 			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return err
-			}
-			if p.Offset < 0 {
+				unknown = err
 				continue
 			}
 			o := task.Offset{Topic: name, Partition: p.Partition, Offset: p.Offset, Epoch: p.LeaderEpoch}
@@ -275,7 +292,7 @@ func (t *thread) askCommitted(ctx context.Context, at []part, out map[part]task.
 			out[part{name, p.Partition}] = o
 		}
 	}
-	return nil
+	return out, unknown
 }
 
 // addOffsets makes offsets part of the transaction, as this member of this generation (KIP-447): a member the group has given
