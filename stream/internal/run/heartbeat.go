@@ -15,10 +15,16 @@ import (
 // farewellTimeout bounds leaving a group: if it is not told, it finds out by the session timeout.
 const farewellTimeout = 5 * time.Second
 
+// asker is a coordinator, or a test's.
+type asker interface {
+	ask(ctx context.Context, req kmsg.Request) (kmsg.Response, error)
+	forget()
+}
+
 // heartbeat keeps a member's place in a streams group: one goroutine, which its membership starts and ends. The thread that
 // the place belongs to and the goroutine meet at the mutex, which is never held while either waits.
 type heartbeat struct {
-	to   *coordinator
+	to   asker
 	log  *slog.Logger
 	stop context.CancelFunc
 	done chan struct{}
@@ -33,7 +39,7 @@ type heartbeat struct {
 	told    string        // what was said last of what stands in the group's way
 }
 
-func newHeartbeat(to *coordinator, p *place, log *slog.Logger) *heartbeat {
+func newHeartbeat(to asker, p *place, log *slog.Logger) *heartbeat {
 	return &heartbeat{to: to, place: p, log: log, done: make(chan struct{}), kick: make(chan struct{}, 1), turned: make(chan struct{})}
 }
 

@@ -45,14 +45,14 @@ func (p Protocol) pick(f facts) (streams bool, why string, err error) {
 	switch {
 	case p == ClassicProtocol:
 		return false, "Config.GroupProtocol", nil
-	case p == StreamsProtocol && lacks != nil:
-		return false, "", lacks
+	case p == StreamsProtocol && lacks != "":
+		return false, "", errors.New("stream: " + lacks)
 	case p == StreamsProtocol && !f.group.streams && f.group.members > 0:
 		return false, "", fmt.Errorf("stream: the group has %d members that use the classic protocol, and a group has one protocol: stop them first, or use ClassicProtocol", f.group.members)
 	case p == StreamsProtocol:
 		return true, "Config.GroupProtocol", nil
-	case lacks != nil:
-		return false, lacks.Error(), nil
+	case lacks != "":
+		return false, lacks, nil
 	case f.group.streams:
 		return true, "it is a streams group", nil
 	case f.group.members > 0:
@@ -61,16 +61,16 @@ func (p Protocol) pick(f facts) (streams bool, why string, err error) {
 	return false, "it is no streams group", nil
 }
 
-// lacks says what stands in the way of the streams protocol.
-func (f facts) lacks() error {
+// lacks says what stands in the way of the streams protocol; "" if nothing does.
+func (f facts) lacks() string {
 	switch {
 	case !f.speaks:
-		return fmt.Errorf("stream: the streams group protocol needs brokers that finalize %s=%d (Kafka 4.2 and later; kafka-features.sh upgrade --feature %s=%d); use ClassicProtocol with others",
+		return fmt.Sprintf("the streams group protocol needs brokers that finalize %s=%d (Kafka 4.2 and later; kafka-features.sh upgrade --feature %s=%d); use ClassicProtocol with others",
 			streamsFeature, streamsLeast, streamsFeature, streamsLeast)
 	case f.patterns:
-		return errors.New("stream: brokers do not know patterns of topics in the streams group protocol: name the topics, or use ClassicProtocol")
+		return "brokers do not know patterns of topics in the streams group protocol: name the topics, or use ClassicProtocol"
 	}
-	return nil
+	return ""
 }
 
 // choose asks brokers and group, and settles by which protocol threads join.
@@ -84,7 +84,7 @@ func (e *Engine) choose(ctx context.Context) error {
 		return err
 	}
 	f := facts{speaks: speaks(able), patterns: e.o.Program.Plan.Patterns() != nil}
-	if f.lacks() == nil {
+	if f.lacks() == "" {
 		if f.group, err = e.census(ctx); err != nil {
 			return err
 		}
