@@ -17,8 +17,8 @@ func byBroker(app string, g stream.Guarantee) stream.Config {
 	return stream.Config{ApplicationID: app, GroupProtocol: stream.StreamsProtocol, Guarantee: g, CacheBytes: -1}
 }
 
-// counted are topics of an application's own, and the application that counts words from one to the other.
-func counted(t *testing.T) (c *cluster, app, in, out string, d func() *stream.Builder) {
+// ownTopics are topics of an application's own, and the application that counts words from one to the other.
+func ownTopics(t *testing.T) (c *cluster, app, in, out string, d func() *stream.Builder) {
 	t.Helper()
 	c = connect(t, real.Kafka(t))
 	app = real.Name(t, "streams")
@@ -54,7 +54,7 @@ func TestApacheKafkaStreamsProtocolMovesTasksUnderLoad(t *testing.T) {
 	for _, g := range []stream.Guarantee{stream.ExactlyOnce, stream.AtLeastOnce} {
 		t.Run(map[stream.Guarantee]string{stream.ExactlyOnce: "exactly once", stream.AtLeastOnce: "at least once"}[g], func(t *testing.T) {
 			t.Parallel()
-			c, app, in, out, d := counted(t)
+			c, app, in, out, d := ownTopics(t)
 			lines, want := letters(2000)
 			c.produce(in, lines...)
 			_, first := c.app(d(), byBroker(app, g))
@@ -77,14 +77,14 @@ func TestApacheKafkaStreamsProtocolMovesTasksUnderLoad(t *testing.T) {
 
 func TestApacheKafkaAZombieOfTheStreamsProtocolDoublesNothing(t *testing.T) {
 	t.Parallel()
-	c, app, in, out, _ := counted(t)
+	c, app, in, out, _ := ownTopics(t)
 	c.group(app, "streams.session.timeout.ms", "6000")
 	zombie(t, c, byBroker(app, stream.ExactlyOnce), in, out)
 }
 
 func TestApacheKafkaStreamsProtocolWithCopiesThatNobodyKeeps(t *testing.T) {
 	t.Parallel()
-	c, app, in, out, d := counted(t)
+	c, app, in, out, d := ownTopics(t)
 	c.group(app, "streams.num.standby.replicas", "1")
 	lines, want := letters(500)
 	c.app(d(), byBroker(app, stream.ExactlyOnce))
@@ -98,7 +98,7 @@ func TestApacheKafkaStreamsProtocolWithCopiesThatNobodyKeeps(t *testing.T) {
 
 func TestApacheKafkaGroupKeepsOneProtocolWhileItHasMembers(t *testing.T) {
 	t.Parallel()
-	c, app, in, out, d := counted(t)
+	c, app, in, out, d := ownTopics(t)
 	refused := func(p stream.GroupProtocol, says string) {
 		t.Helper()
 		cfg := byBroker(app, stream.AtLeastOnce)
@@ -135,7 +135,7 @@ func TestApacheKafkaGroupKeepsOneProtocolWhileItHasMembers(t *testing.T) {
 
 func TestApacheKafkaStreamsProtocolNamesAMissingSource(t *testing.T) {
 	t.Parallel()
-	c, app, _, out, _ := counted(t)
+	c, app, _, out, _ := ownTopics(t)
 	d := countWords(stream.Topic[string, string](app+"-none"), stream.Topic[string, int64](out))
 	if err := c.ended(d, byBroker(app, stream.AtLeastOnce)); !errors.Is(err, stream.ErrTopics) || !strings.Contains(err.Error(), app+"-none") {
 		t.Errorf("got %v", err)
@@ -150,4 +150,26 @@ func TestStreamsProtocolIsRefusedByBrokersWithoutIt(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "streams.version=1") || !strings.Contains(err.Error(), "ClassicProtocol") {
 		t.Errorf("got %v", err)
 	}
+}
+
+func TestApacheKafkaStreamsGroupTakesAnotherTopologyOnceItIsEmpty(t *testing.T) {
+	t.Parallel()
+	c, app, in, out, d := ownTopics(t)
+	other := func() *stream.Builder {
+		b := d()
+		b.Stream(stream.Topic[string, string](in + "-too")).To(stream.Topic[string, string](out + "-too"))
+		return b
+	}
+	c.topics(2, in+"-too", out+"-too")
+	lines, want := letters(200)
+	_, stop := c.app(d(), byBroker(app, stream.ExactlyOnce))
+	c.produce(in, lines...)
+	c.ledger(out, want)
+	if err := c.ended(other(), byBroker(app, stream.ExactlyOnce)); err == nil || !strings.Contains(err.Error(), "stop them all") {
+		t.Errorf("a member with another topology gets %v", err)
+	}
+	stop()
+	c.app(other(), byBroker(app, stream.ExactlyOnce))
+	c.produce(in, lines...) // goes on where the group was
+	c.ledger(out, twice(want))
 }

@@ -37,6 +37,7 @@ type heartbeat struct {
 	ended   int           // the last one that was answered
 	lastRun time.Time     // of the thread's turn
 	told    string        // what was said last of what stands in the group's way
+	emptied bool          // the group was asked to forget the topology that it had
 }
 
 func newHeartbeat(to asker, p *place, log *slog.Logger) *heartbeat {
@@ -130,28 +131,46 @@ func (h *heartbeat) beat(ctx context.Context) (wait time.Duration, err error) {
 		return wait, nil
 	}
 	resp, err := h.send(ctx, req)
+	if stalled {
+		h.log.Warn("the thread has not come to its turn for too long; the group goes on without it", "longest", h.place.patience)
+		h.change((*place).expel)
+		return wait, nil
+	}
+	wait, err = h.hear(n, q, resp, err)
+	if errors.Is(err, errTopology) {
+		err = convert(ctx, h.to, h.place.group)
+		h.log.Info("the group has another topology; it takes ours if it has no members", "refused", err)
+		return 0, nil
+	}
+	return wait, err
+}
+
+// errTopology says that the group may be one without members that keeps the topology of the last one.
+var errTopology = errors.New("stream: the group may have another topology")
+
+// hear takes an answer in.
+func (h *heartbeat) hear(n int, q question, resp *kmsg.StreamsGroupHeartbeatResponse, err error) (wait time.Duration, _ error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer func() {
 		close(h.turned)
 		h.turned = make(chan struct{})
 	}()
-	if stalled {
-		h.log.Warn("the thread has not come to its turn for too long; the group goes on without it", "longest", h.place.patience)
-		h.place.expel()
-		return wait, nil
-	}
 	if refusal, ok := errors.AsType[*kerr.Error](err); ok && !refusal.Retriable {
-		return wait, h.place.refused(err, nil)
+		return h.place.interval, h.place.refused(err, nil)
 	}
 	if err != nil {
-		return wait, err
+		return h.place.interval, err
 	}
 	if err := h.place.answered(q, resp, time.Now()); err != nil {
 		if elsewhere(err) {
 			h.to.forget()
 		}
-		return wait, err
+		return h.place.interval, err
+	}
+	if errors.Is(h.place.fatal, kerr.InvalidRequest) && h.place.phase == seeking && !h.emptied {
+		h.emptied, h.place.fatal = true, nil
+		return 0, errTopology
 	}
 	h.ended = n
 	if now := h.place.obstacles(); now != h.told {
