@@ -122,20 +122,19 @@ func (h *heartbeat) beat(ctx context.Context) (wait time.Duration, err error) {
 	n, wait := h.begun, h.place.interval
 	stalled := h.place.phase == seated && time.Since(h.lastRun) > h.place.patience
 	req, q := h.place.ask()
-	if stalled {
-		req = h.place.farewell()
-	}
+	bye := h.place.farewell()
 	fatal := h.place.fatal != nil
 	h.mu.Unlock()
-	if req == nil || fatal {
+	switch {
+	case req == nil || fatal:
 		return wait, nil
-	}
-	resp, err := h.send(ctx, req)
-	if stalled {
+	case stalled:
+		_, err := h.send(ctx, bye)
 		h.log.Warn("the thread has not come to its turn for too long; the group goes on without it", "longest", h.place.patience)
 		h.change((*place).expel)
-		return wait, nil
+		return wait, err
 	}
+	resp, err := h.send(ctx, req)
 	wait, err = h.hear(n, q, resp, err)
 	if errors.Is(err, errTopology) {
 		err = convert(ctx, h.to, h.place.group)
