@@ -390,7 +390,8 @@ func TestSlowWorkBeforeACount(t *testing.T) {
 					done, failed := b.Stream[string, string]("in").MapAsync(slowly(), asyncOptions...)
 					failed.To("dlq")
 					told, _ := done.GroupByKey().Count(stream.As("counts")).ToStream().
-						MapAsync(func(_ context.Context, _ string, n int64) (string, error) { return strconv.FormatInt(n, 10), nil }, asyncOptions...)
+						MapAsync(func(_ context.Context, _ string, n int64) (string, error) { return strconv.FormatInt(n, 10), nil },
+							stream.Concurrency(3), stream.Attempts(1000, 10*time.Millisecond), stream.Timeout(time.Hour)) // all succeed in the end
 					told.To("told")
 				})
 				r.play(func() {})
