@@ -18,7 +18,7 @@ type Windows struct {
 	lowest int64 // no row is in a segment before
 	closed int64 // of rows by time: all before were asked for; -1 while that is not known
 	missed int   // rows that were removed before they were asked for
-	seq    int32 // the highest restored
+	seq    int32 // the highest put
 	space  []byte
 }
 
@@ -55,6 +55,9 @@ func (w *Windows) Put(key, value []byte) bool {
 	time := w.shape.Time(key)
 	newest := max(w.newest.Load(), time)
 	w.newest.Store(newest)
+	if w.shape.Kind == JoinWindow {
+		w.seq = max(w.seq, w.shape.Seq(key))
+	}
 	kept := w.shape.keeps(time, newest)
 	if kept {
 		w.rows.Put(key, value)
@@ -108,17 +111,13 @@ func (w *Windows) miss(before int64) {
 
 // Restore puts a row of the changelog.
 func (w *Windows) Restore(logged, value []byte) {
-	local := w.shape.Local(nil, logged)
-	if w.shape.Kind == JoinWindow {
-		w.seq = max(w.seq, w.shape.Seq(local))
-	}
-	w.Put(local, value)
+	w.Put(w.shape.Local(nil, logged), value)
 }
 
 // Newest is the store's own time: that of the newest row ever put, -1 before the first.
 func (w *Windows) Newest() int64 { return w.newest.Load() }
 
-// LastSeq is the highest sequence number that was restored: those that follow must not overwrite what is there.
+// LastSeq is the highest sequence number that was put: those that follow must not overwrite what is there.
 func (w *Windows) LastSeq() int32 { return w.seq }
 
 // Get finds a row.

@@ -105,7 +105,7 @@ func (s *Store) Timeline(from, to int64, visit func(key, value []byte) error) er
 // Newest is the time of a windowed store; see store.Windows.
 func (s *Store) Newest() int64 { return s.windows.Newest() }
 
-// LastSeq is the highest sequence number that was restored; see store.Windows.
+// LastSeq is the highest sequence number in the store; see store.Windows.
 func (s *Store) LastSeq() int32 { return s.windows.LastSeq() }
 
 // Now is the time of the record at work.
