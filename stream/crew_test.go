@@ -202,3 +202,20 @@ func TestAMemberThatTheGroupHasGivenUpJoinsAgain(t *testing.T) {
 		})
 	}
 }
+
+// TestABeginningThatCannotBeFoundNowIsAskedForAgain refuses the first questions where partitions begin.
+func TestABeginningThatCannotBeFoundNowIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	c.topics(1, "in", "out")
+	c.produce("in", pair{"k", "1"})
+	fault := c.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.OffsetNotAvailable, Count: 3})
+	defer fault.Remove()
+	b := stream.NewBuilder()
+	b.Stream[string, string]("in").To("out")
+	c.app(b, stream.Config{ApplicationID: "beginning"})
+	c.read("out", func(r *kgo.Record) bool { return string(r.Value) == "1" })
+	if fault.Hits() == 0 {
+		t.Error("nothing was refused")
+	}
+}

@@ -4,6 +4,7 @@ package failpoint
 
 import (
 	"context"
+	"maps"
 	"sync"
 )
 
@@ -57,8 +58,6 @@ func (s *Set) Hits() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := make(map[string]int, len(s.hits))
-	for n, c := range s.hits {
-		out[n] = c
-	}
+	maps.Copy(out, s.hits)
 	return out
 }

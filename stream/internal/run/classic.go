@@ -174,10 +174,10 @@ func (c *classic) beginnings(ctx context.Context, offsets map[string]map[int32]k
 			}
 			begin, err := c.t.begin(ctx, at)
 			if err != nil {
-				if c.t.fatal == nil {
+				if _, later := errors.AsType[*unanswered](err); !later && c.t.fatal == nil {
 					c.t.fatal = err
 				}
-				return nil, err
+				return nil, err // the client begins its session anew
 			}
 			partitions[p] = kgo.NewOffset().At(begin)
 			c.t.fetched[at] = task.Offset{Topic: topic, Partition: p, Offset: begin, Epoch: -1, New: true}

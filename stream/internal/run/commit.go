@@ -28,12 +28,15 @@ func (t *thread) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	start := time.Now()
+	if t.producer.lost != nil {
+		return t.producer.lost
+	}
 	if !t.whole() {
 		return errUnfinished
 	}
 	t.lastCommit = start
 	for _, a := range t.tasks {
-		if a.running && a.task.CommitNeeded() {
+		if a.running && !a.halved && a.task.CommitNeeded() {
 			if err := t.emptyCaches(ctx, a); err != nil {
 				return err
 			}
@@ -52,13 +55,21 @@ func (t *thread) commit(ctx context.Context) error {
 	var all []task.Offset
 	per := map[*active][]task.Offset{}
 	for _, a := range t.tasks {
-		if a.running && a.task.CommitNeeded() {
+		if a.running && !a.halved && a.task.CommitNeeded() {
 			per[a] = a.task.Offsets()
 			all = append(all, per[a]...)
 		}
 	}
 	if len(all) == 0 && !t.producer.open {
 		return nil
+	}
+	if t.e.fail.Planted("saved-before-commit") {
+		for a, offsets := range per {
+			_ = t.save(a, offsets)
+		}
+	}
+	if t.e.fail.Planted("half-a-commit") {
+		all = all[:len(all)/2]
 	}
 	if err := t.conclude(ctx, all); err != nil {
 		return err
@@ -78,6 +89,7 @@ func (t *thread) commit(ctx context.Context) error {
 // emptyCaches sends what a task's caches held back.
 func (t *thread) emptyCaches(ctx context.Context, a *active) error {
 	if err := a.task.Flush(t.e.o.Clock()); err != nil {
+		a.halved = true
 		return t.halt(ctx, a, err)
 	}
 	return t.producer.send(ctx, a.id, a.task.Take())

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 
@@ -46,8 +45,8 @@ func (t *thread) home(id task.ID, dir *statedir.Task) func(name string) (store.H
 		}
 		t.log.Warn("a store on disk is damaged: it is removed and restored from its changelog", "task", id.String(), "store", name, "error", err)
 		t.e.o.Metrics.Add("millrun_stream_stores_wiped_total", 1, t.labels("task", id.String(), "reason", "damaged")...)
-		if err := os.RemoveAll(path); err != nil {
-			return nil, fmt.Errorf("stream: remove the damaged store %s: %w", name, err)
+		if err := t.e.o.Program.Disk.Remove(path); err != nil {
+			return nil, err
 		}
 		return t.e.o.Program.Disk.Open(path)
 	}
@@ -107,6 +106,9 @@ func (t *thread) save(a *active, committed []task.Offset) error {
 			continue
 		}
 		t.e.fail.At("save-before")
+		if t.e.fail.Planted("position-ahead") {
+			position += 3
+		}
 		if err := a.task.Save(spec.Name, t.e.partitions.topicID(spec.Restored()), position); err != nil {
 			return err
 		}
@@ -166,6 +168,7 @@ func (t *thread) rebuild(a *active) error {
 	for topic := range topics {
 		err = errors.Join(err, t.own(a.id, topic))
 	}
+	t.readAgain(a.id, maps.Keys(topics))
 	return err
 }
 
@@ -174,12 +177,14 @@ func (t *thread) vacate(a *active) error {
 	if a.dir == nil {
 		return nil
 	}
-	var err error
-	if a.wipe {
-		err = a.dir.Wipe()
+	var errs []error
+	for _, spec := range a.task.Stores() {
+		if a.wipe && spec.OnDisk {
+			errs = append(errs, t.e.o.Program.Disk.Remove(filepath.Join(a.dir.Path(), spec.Name)))
+		}
 	}
 	a.dir.Release()
-	return err
+	return errors.Join(errs...)
 }
 
 // mend begins tasks anew from the last commit after a store on disk could not be read; that one is wiped.

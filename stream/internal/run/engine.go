@@ -236,6 +236,14 @@ func (e *Engine) options(name string) []kgo.Opt {
 	}, e.o.ClientOptions...)
 }
 
+// isolation is what everything is read with: what is not committed is seen by nobody.
+func (e *Engine) isolation(bug string) kgo.IsolationLevel {
+	if e.fail.Planted(bug) {
+		return kgo.ReadUncommitted()
+	}
+	return kgo.ReadCommitted()
+}
+
 // become changes the state and tells the listener; what is over stays over.
 func (e *Engine) become(s State) {
 	e.telling.Lock()

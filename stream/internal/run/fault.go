@@ -98,12 +98,21 @@ func judge(at step, err error, exactly bool) verdict {
 		return again // a commit between two generations
 	case exactly:
 		return undone
+	case at == sending && !kafka:
+		return fenced // the network: a new client processes again what was not acknowledged
 	case at == sending:
 		return final // the client has tried for as long as trying may help
 	case !kafka, kerr.IsRetriable(err):
 		return again
 	}
 	return final
+}
+
+// passing says whether a thread that ends may leave it at that: others process again what was not committed. Only what an
+// operator or another program has to mend is worth an error then.
+func passing(tr *trouble, exactly bool) bool {
+	_, kafka := errors.AsType[*kerr.Error](tr.err)
+	return !kafka || judge(tr.step, tr.err, exactly) != final
 }
 
 func isAny(err error, of []error) bool {

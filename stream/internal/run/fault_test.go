@@ -57,9 +57,10 @@ func TestTheErrorTable(t *testing.T) {
 		{context.DeadlineExceeded, all[1:], undone, again},
 		{io.EOF, all[1:], undone, again},
 		{kerr.CoordinatorNotAvailable, []step{sending}, undone, final},
-		{context.DeadlineExceeded, []step{sending}, undone, final},
-		{kgo.ErrRecordTimeout, []step{sending}, undone, final},
-		{kgo.ErrAborting, []step{sending}, undone, final},
+		{io.EOF, []step{sending}, undone, fenced},
+		{context.DeadlineExceeded, []step{sending}, undone, fenced},
+		{kgo.ErrRecordTimeout, []step{sending}, undone, fenced},
+		{kgo.ErrAborting, []step{sending}, undone, fenced},
 		{kgo.ErrClientClosed, all, final, final},
 	} {
 		for _, at := range c.at {

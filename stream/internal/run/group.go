@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -37,19 +38,47 @@ func (t *thread) takeUp() error {
 	for id, topics := range t.gained {
 		err := t.takeOn(id, topics)
 		if errors.Is(err, statedir.ErrHeld) {
-			continue // another thread of ours is about to let go of it
+			t.awaited[id] = true // another thread of ours is about to let go of it
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		delete(t.gained, id)
+		if t.awaited[id] {
+			delete(t.awaited, id)
+			t.readAgain(id, slices.Values(topics))
+		}
 	}
 	if t.ripe {
 		t.ripe = false
-		t.giveUp(t.drop(t.suspended))
+		if !t.e.fail.Planted("suspended-for-ever") {
+			t.giveUp(t.drop(t.suspended))
+		}
 		t.log.Info("assigned", "tasks", len(t.tasks))
 	}
 	return nil
+}
+
+// readAgain goes back to where a task begins: what was fetched so far was given to nobody, or is gone with the task.
+func (t *thread) readAgain(id task.ID, topics iter.Seq[string]) {
+	back := map[string]map[int32]kgo.EpochOffset{}
+	for topic := range topics {
+		if o, ok := t.fetched[part{topic, id.Partition}]; ok { // otherwise nothing was fetched yet
+			back[topic] = map[int32]kgo.EpochOffset{id.Partition: {Epoch: o.Epoch, Offset: o.Offset}}
+		}
+	}
+	t.rewind(back)
+}
+
+// rewind lets the client read partitions again from somewhere. What the turn at work has fetched of them is not taken.
+func (t *thread) rewind(to map[string]map[int32]kgo.EpochOffset) {
+	t.cl.SetOffsets(to)
+	for topic, partitions := range to {
+		for p := range partitions {
+			t.rewound[part{topic, p}] = true
+		}
+	}
 }
 
 func (t *thread) takeOn(id task.ID, topics []string) error {
@@ -101,7 +130,10 @@ func (t *thread) make(id task.ID) (*active, error) {
 	}
 	if a.task, err = task.New(t.e.o.Program, id, []*plan.Sub{a.sub}, env); err != nil {
 		cancel()
-		return nil, errors.Join(fmt.Errorf("stream: task %s: %w", id, err), t.vacate(a))
+		if dir != nil {
+			dir.Release()
+		}
+		return nil, fmt.Errorf("stream: task %s: %w", id, err)
 	}
 	a.cancel = cancel
 	for _, s := range a.task.Stores() {
@@ -158,6 +190,7 @@ func (t *thread) disown(ids []task.ID) {
 			delete(t.fetched, part{topic, id.Partition})
 		}
 		delete(t.gained, id)
+		delete(t.awaited, id)
 	}
 }
 
@@ -265,6 +298,7 @@ func (t *thread) begin(ctx context.Context, at part) (int64, error) {
 		listed, err = list(ctx, []string{at.topic}, t.e.admin.ListCommittedOffsets)
 	case opt.ByDuration:
 		listed, err = t.e.admin.ListOffsetsAfterMilli(ctx, time.Now().Add(-reset.Ago).UnixMilli(), at.topic)
+		err = away(err)
 	case opt.None:
 		return 0, &task.Error{Op: "begin", Source: &task.Input{Topic: at.topic, Partition: at.partition, Offset: -1},
 			Err: errors.New("there is no committed offset, and the source says NoReset"), Hint: "commit an offset for the group, or let the source StartFrom another place"}

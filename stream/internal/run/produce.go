@@ -21,6 +21,7 @@ type producer struct {
 	open   bool        // a transaction is under way
 	acked  atomic.Bool // it has a record
 	logs   progress    // of changelogs whose stores are on disk
+	lost   error       // why a record was not sent, if nobody has settled that: nothing may be committed any more
 
 	mu     sync.Mutex // guards faults
 	faults []fault
@@ -69,7 +70,7 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 		return nil
 	}
 	if err := p.begin(); err != nil {
-		return &task.Error{Task: id, Node: outs[0].Node, Op: "produce", Source: outs[0].Source, Err: err}
+		return p.unsent(id, &outs[0], err)
 	}
 	b := &batch{p: p, id: id, records: make([]kgo.Record, len(outs)), sources: make([]*task.Input, len(outs)), nodes: make([]string, len(outs))}
 	p.turn++ // keyless records of one batch go to one partition, those of the next to another
@@ -80,7 +81,7 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 		if partition < 0 {
 			n, err := p.e.size(ctx, o.Topic)
 			if err != nil {
-				return &task.Error{Task: id, Node: o.Node, Op: "produce", Source: o.Source, Err: err}
+				return p.unsent(id, o, err)
 			}
 			partition = p.place(o.Key, n)
 		}
@@ -92,6 +93,9 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
 		b.sources[i], b.nodes[i] = o.Source, o.Node
+		if o.Changelog && p.e.fail.Planted("changelog-elsewhere") {
+			r.Partition = 0
+		}
 		if o.Changelog && len(p.logs) > 0 {
 			b.log(r)
 		}
@@ -100,6 +104,12 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 		p.cl.Produce(ctx, &b.records[i], promise)
 	}
 	return nil
+}
+
+// unsent tells that a task's outputs were not sent, from one of them on.
+func (p *producer) unsent(id task.ID, o *task.Output, err error) error {
+	p.lost = &task.Error{Task: id, Node: o.Node, Op: "produce", Source: o.Source, Err: err}
+	return p.lost
 }
 
 // place is the partition of a key, or any without one.
@@ -147,6 +157,7 @@ func (p *producer) check(ctx context.Context) error {
 	p.mu.Unlock()
 	for _, f := range faults {
 		if err := p.settle(ctx, f); err != nil {
+			p.lost = err
 			return err
 		}
 	}

@@ -43,6 +43,7 @@ type active struct {
 	partitions map[string]bool    // topics whose partition is ours
 	restoring  map[string]bool    // stores that are not whole yet
 	running    bool
+	halved     bool           // what its caches held back has gone on by half
 	dir        *statedir.Task // of stores on disk; nil: there are none
 	wipe       bool           // what is in it is of no use
 }
@@ -63,11 +64,13 @@ type thread struct {
 	mu         gate
 	tasks      map[task.ID]*active
 	gained     map[task.ID][]string // tasks that were gained and are not made yet, with their topics
+	awaited    map[task.ID]bool     // those of them that another thread of this instance has not let go of
 	ripe       bool                 // nothing more is gained for now
 	spoiled    bool                 // the transaction of the tasks was aborted and they have not begun anew
 	suspended  map[task.ID]*active  // given up by a clean revocation; taken up again if they come back at once
 	fetched    map[part]task.Offset
 	paused     map[part]bool
+	rewound    map[part]bool // in the turn at work
 	restore    *restorer
 	pool       *pool // of slow work
 	asked      bool  // for a commit
@@ -101,8 +104,8 @@ func newThread(e *Engine, n int) *thread {
 	}
 	return &thread{
 		e: e, mu: newGate(), name: name, transactional: id, log: e.o.Log.With("thread", name),
-		tasks: map[task.ID]*active{}, gained: map[task.ID][]string{}, suspended: map[task.ID]*active{},
-		fetched: map[part]task.Offset{}, paused: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
+		tasks: map[task.ID]*active{}, gained: map[task.ID][]string{}, awaited: map[task.ID]bool{}, suspended: map[task.ID]*active{},
+		fetched: map[part]task.Offset{}, paused: map[part]bool{}, rewound: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
 }
 
@@ -134,6 +137,7 @@ func (t *thread) run(ctx context.Context) error {
 func (t *thread) serve(ctx context.Context, first bool) error {
 	t.ripe, t.spoiled, t.asked, t.fatal, t.lastCommit = false, false, false, nil, time.Now()
 	clear(t.gained)
+	clear(t.awaited)
 	clear(t.fetched)
 	clear(t.paused)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -147,6 +151,21 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 			end()
 		}
 	})()
+	if err := t.connect(first); err != nil {
+		return err
+	}
+	t.e.works(t.name, false)
+	err := t.member.join(t.life)
+	if err == nil {
+		err = t.loop(ctx)
+	}
+	return errors.Join(err, t.shutdown(err == nil, end))
+}
+
+// connect makes the client and all that goes with it. The client may call back before it is even returned.
+func (t *thread) connect(first bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.member = newClassic(t); t.e.streams {
 		t.member = newStreams(t)
 	}
@@ -156,17 +175,13 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 	}
 	t.contact.touch()
 	t.cl = cl
-	if !first || t.e.dir != nil { // an instance with a directory was called the same before it was killed
-		t.takeOver(cl)
-	}
 	t.producer = &producer{e: t.e, cl: cl, logs: progress{}}
 	t.restore = &restorer{t: t}
 	t.pool = newPool(t.log)
-	t.e.works(t.name, false)
-	if err = t.member.join(t.life); err == nil {
-		err = t.loop(ctx)
+	if !first || t.e.dir != nil { // an instance with a directory was called the same before it was killed
+		t.takeOver(cl)
 	}
-	return errors.Join(err, t.shutdown(err == nil, end))
+	return nil
 }
 
 // options are those of a stream thread's client; research on franz-go says why each is set.
@@ -176,8 +191,9 @@ func (t *thread) options() []kgo.Opt {
 		more = append(more, kgo.TransactionalID(t.transactional), kgo.TransactionTimeout(t.e.o.TransactionTimeout))
 	}
 	return append(more,
+		kgo.AlwaysRetryEOF(), // a proxy before a broker that is away accepts and closes; a client without TLS has failed at the start
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.FetchIsolationLevel(t.e.isolation("read-uncommitted")),
 		kgo.KeepControlRecords(), // their offsets count: without them a lag behind a transaction never becomes 0
 		kgo.WithHooks(&t.contact),
 		kgo.FetchMaxWait(fetchWait),
@@ -226,6 +242,7 @@ func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
 // work is one turn: take what was fetched, restore, process, punctuate, commit. More says that there is work left.
 func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err error) {
 	t.caches.Max = t.cacheMax.Load()
+	clear(t.rewound)
 	if t.fatal != nil {
 		return false, t.fatal
 	}
@@ -261,7 +278,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	t.flow()
 	t.count()
 	t.e.works(t.name, t.member.ready() && !restoring && len(t.gained) == 0)
-	return more || restoring, nil
+	return more || len(t.restore.jobs) > 0, nil
 }
 
 // take queues what was fetched.
@@ -273,7 +290,7 @@ func (t *thread) take(ctx context.Context, fetches kgo.Fetches) error {
 	}
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		a := t.owner(p.Topic, p.Partition)
-		if a == nil || len(p.Records) == 0 {
+		if a == nil || len(p.Records) == 0 || t.rewound[part{p.Topic, p.Partition}] {
 			return
 		}
 		in := make([]task.Input, 0, len(p.Records))
@@ -530,7 +547,7 @@ func (t *thread) last(ctx context.Context, clean bool) error {
 		return nil
 	}
 	var tr *trouble
-	if !clean || errors.Is(err, errUnfinished) || errors.As(err, &tr) && judge(tr.step, tr.err, t.e.o.ExactlyOnce) == moved {
+	if !clean || errors.Is(err, errUnfinished) || errors.As(err, &tr) && passing(tr, t.e.o.ExactlyOnce) {
 		t.log.Info("the last commit failed; its records will be processed again", "error", err)
 		return nil
 	}

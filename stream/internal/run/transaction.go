@@ -153,7 +153,7 @@ func (t *thread) takeOver(cl *kgo.Client) {
 func (p *producer) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.faults = nil
+	p.faults, p.lost = nil, nil
 	p.failed.Store(false)
 }
 
@@ -163,14 +163,14 @@ func (t *thread) undo(ctx context.Context) error {
 	if err := t.abort(ctx); err != nil {
 		return err
 	}
-	back := map[task.ID]map[string]bool{}
+	topicsOf := map[task.ID]map[string]bool{}
 	worked := map[task.ID]*active{}
 	var at []part
 	for id, a := range t.tasks {
 		if !a.running {
 			continue
 		}
-		worked[id], back[id] = a, a.partitions
+		worked[id], topicsOf[id] = a, a.partitions
 		for topic := range a.partitions {
 			at = append(at, part{topic, id.Partition})
 		}
@@ -181,26 +181,31 @@ func (t *thread) undo(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", errFenced, err)
 	}
 	t.e.works(t.name, false)
+	if t.e.fail.Planted("state-survives-abort") {
+		clear(worked)
+	}
 	for id := range worked {
 		delete(t.tasks, id)
 	}
 	t.giveUp(t.drop(worked))
-	rewind := map[string]map[int32]kgo.EpochOffset{}
+	back := map[string]map[int32]kgo.EpochOffset{}
 	for from, o := range offsets {
 		t.fetched[from] = o
-		if rewind[from.topic] == nil {
-			rewind[from.topic] = map[int32]kgo.EpochOffset{}
+		if back[from.topic] == nil {
+			back[from.topic] = map[int32]kgo.EpochOffset{}
 		}
-		rewind[from.topic][from.partition] = kgo.EpochOffset{Epoch: o.Epoch, Offset: o.Offset}
+		back[from.topic][from.partition] = kgo.EpochOffset{Epoch: o.Epoch, Offset: o.Offset}
 	}
-	for id, topics := range back {
+	for id, topics := range topicsOf {
 		for topic := range topics {
 			if err := t.own(id, topic); err != nil {
 				return err
 			}
 		}
 	}
-	t.cl.SetOffsets(rewind)
+	if !t.e.fail.Planted("input-not-read-again") {
+		t.rewind(back)
+	}
 	return nil
 }
 
@@ -328,6 +333,9 @@ func (t *thread) addOffsets(ctx context.Context, offsets []task.Offset) error {
 		req.Topics[i].Partitions = append(req.Topics[i].Partitions, p)
 	}
 	return t.asMember(ctx, func(who identity) error {
+		if t.e.fail.Planted("unfenced-commit") {
+			who = identity{epoch: -1}
+		}
 		req.MemberID, req.Generation = who.member, who.epoch
 		resp, err := req.RequestWith(ctx, t.cl)
 		if err != nil {

@@ -37,18 +37,6 @@ func (d *Dir) Claim(name string) (*Task, error) {
 // Path is where the task's stores are.
 func (t *Task) Path() string { return filepath.Join(t.d.path, t.name) }
 
-// Wipe deletes all that the task has on disk, so that it is restored from the beginning of its changelogs. Its stores must be
-// closed.
-func (t *Task) Wipe() error {
-	if err := remove(t.Path()); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(t.Path(), 0o700); err != nil {
-		return explain("make", t.Path(), err)
-	}
-	return nil
-}
-
 // Release lets others have the task. What is on disk stays until Clean.
 func (t *Task) Release() {
 	t.d.mu.Lock()

@@ -55,6 +55,8 @@ type Backend interface {
 	// Open opens the home in a directory, which one process has to itself, or makes it. The error is ErrDamaged if the
 	// directory cannot be read any more and has to be removed.
 	Open(dir string) (Home, error)
+	// Remove deletes the home in a directory, which nobody has open; there need not be one.
+	Remove(dir string) error
 	// InMemory is the same with directories that are in memory only, and begin empty: for tests.
 	InMemory() Backend
 }

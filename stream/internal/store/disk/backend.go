@@ -44,6 +44,14 @@ func (b *Backend) Open(dir string) (store.Home, error) {
 	return h, nil
 }
 
+// Remove deletes the home in dir.
+func (b *Backend) Remove(dir string) error {
+	if err := b.fs.RemoveAll(dir); err != nil {
+		return failed("remove", dir, err)
+	}
+	return nil
+}
+
 // hold gives a home its part in the cache.
 func (b *Backend) hold() *pebble.Cache {
 	b.mu.Lock()
