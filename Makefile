@@ -13,7 +13,7 @@ REAL_DIR := .millrun-real
 DEMO_DIR := .millrun-demo
 SOURCES   = $(shell find . -name '*.go' -not -path './.*' -not -path './bin/*') go.mod go.sum
 
-.PHONY: help build demo test sim crash conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
+.PHONY: help build demo test sim canaries crash conformance oracle cover lint fmt bench bench-micro bench-models real real-stop clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 14
@@ -37,12 +37,13 @@ demo: build ## the whole story on embedded parts, on real photographs (ONCE=1 ex
 test: ## all tests, with the race detector
 	@race=-race; export CGO_ENABLED=1; \
 	if ! command -v $${CC:-cc} >/dev/null 2>&1; then race=; export CGO_ENABLED=0; echo "no C compiler: without the race detector"; fi; \
-	go run ./internal/real/cmd/real test -- go test $$race -count=1 -timeout 30m $(TESTFLAGS) ./...
+	go run ./internal/real/cmd/real test -- go test $$race -count=1 -timeout 30m $(TESTFLAGS) ./... && \
+	CGO_ENABLED=0 $(MAKE) --no-print-directory sim SEEDS=1..500
 
 # SEEDS=a..b: each chooses an application, its input and its faults. A failure prints the command that repeats it.
-sim: export GOMEMLIMIT = 3GiB
+sim canaries: export GOMEMLIMIT = 3GiB
 sim: ## simulate applications under faults in virtual time (SEEDS=1..500)
-	go test -count=1 -tags synctests -timeout 24h -v -run '^TestSimulation$$' ./stream/internal/sim -args -seeds=$(if $(filter file,$(origin SEEDS)),1..500,$(SEEDS))
+	go test -count=1 -tags synctests -timeout 24h -run '^TestSimulation$$' ./stream/internal/sim -args -seeds=$(if $(filter file,$(origin SEEDS)),1..500,$(SEEDS))
 
 # One run is one guarantee. GUARANTEE, PROTOCOL, STORE, SEED, RECORDS, KILLS, STOPS, BOUNCES, CUTS and RESTARTS are passed on
 # when given; FLAGS takes any other flag (FLAGS=--help lists them). A failure keeps all logs and prints the command that repeats it.
@@ -52,6 +53,10 @@ crash: ## workers and Apache Kafka killed, stopped and cut off; what came out re
 	@nice bin/crash $(if $(GUARANTEE),--guarantee=$(GUARANTEE)) $(if $(PROTOCOL),--protocol=$(PROTOCOL)) $(if $(STORE),--store=$(STORE)) \
 		$(if $(SEED),--seed=$(SEED)) $(if $(RECORDS),--records=$(RECORDS)) $(if $(KILLS),--kills=$(KILLS)) $(if $(STOPS),--stops=$(STOPS)) \
 		$(if $(BOUNCES),--bounces=$(BOUNCES)) $(if $(CUTS),--cuts=$(CUTS)) $(if $(RESTARTS),--restarts=$(RESTARTS)) $(FLAGS)
+
+# TRIALS is how often each bug is planted anew; the figures are the median and the most seeds until it is caught.
+canaries: ## plant bugs in the library that the simulation must catch (TRIALS=5)
+	go test -count=1 -tags synctests -timeout 24h -v -run '^TestCanaries$$' ./stream/internal/sim -args -trials=$(or $(TRIALS),5)
 
 cover: ## statement coverage of the library
 	@mkdir -p bin
