@@ -35,6 +35,35 @@ func (t *thread) commit(ctx context.Context) error {
 		return errUnfinished
 	}
 	t.lastCommit = start
+	if err := t.acknowledged(ctx); err != nil {
+		return err
+	}
+	all, per := t.due()
+	if len(all) == 0 && !t.producer.open {
+		return nil
+	}
+	if t.e.fail.Planted("saved-before-commit") {
+		for a, offsets := range per {
+			_ = t.save(a, offsets)
+		}
+	}
+	if err := t.conclude(ctx, all); err != nil {
+		return err
+	}
+	t.troubled = time.Time{}
+	for a, offsets := range per {
+		a.task.Committed(offsets)
+		if err := t.save(a, offsets); err != nil {
+			return err
+		}
+	}
+	t.spent(all)
+	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)
+	return nil
+}
+
+// acknowledged empties the caches and waits until everything sent is acknowledged.
+func (t *thread) acknowledged(ctx context.Context) error {
 	for _, a := range t.tasks {
 		if a.running && !a.halved && a.task.CommitNeeded() {
 			if err := t.emptyCaches(ctx, a); err != nil {
@@ -52,38 +81,22 @@ func (t *thread) commit(ctx context.Context) error {
 		}
 	}
 	t.e.fail.At("flush-after")
-	var all []task.Offset
-	per := map[*active][]task.Offset{}
+	return nil
+}
+
+// due is what a commit says, in all and of each task.
+func (t *thread) due() (all []task.Offset, per map[*active][]task.Offset) {
+	per = map[*active][]task.Offset{}
 	for _, a := range t.tasks {
 		if a.running && !a.halved && a.task.CommitNeeded() {
 			per[a] = a.task.Offsets()
 			all = append(all, per[a]...)
 		}
 	}
-	if len(all) == 0 && !t.producer.open {
-		return nil
-	}
-	if t.e.fail.Planted("saved-before-commit") {
-		for a, offsets := range per {
-			_ = t.save(a, offsets)
-		}
-	}
 	if t.e.fail.Planted("half-a-commit") {
 		all = all[:len(all)/2]
 	}
-	if err := t.conclude(ctx, all); err != nil {
-		return err
-	}
-	t.troubled = time.Time{}
-	for a, offsets := range per {
-		a.task.Committed(offsets)
-		if err := t.save(a, offsets); err != nil {
-			return err
-		}
-	}
-	t.spent(all)
-	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)
-	return nil
+	return all, per
 }
 
 // emptyCaches sends what a task's caches held back.

@@ -123,10 +123,10 @@ func (h *heartbeat) beat(ctx context.Context) (wait time.Duration, err error) {
 	stalled := h.place.phase == seated && time.Since(h.lastRun) > h.place.patience
 	req, q := h.place.ask()
 	bye := h.place.farewell()
-	fatal := h.place.fatal != nil
+	over := req == nil || h.place.over()
 	h.mu.Unlock()
 	switch {
-	case req == nil || fatal:
+	case over:
 		return wait, nil
 	case stalled:
 		_, err := h.send(ctx, bye)

@@ -105,6 +105,9 @@ func (p *place) ask() (*kmsg.StreamsGroupHeartbeatRequest, question) {
 	return req, q
 }
 
+// over says whether something fatal has happened.
+func (p *place) over() bool { return p.fatal != nil }
+
 // farewell is the heartbeat of a member that goes.
 func (p *place) farewell() *kmsg.StreamsGroupHeartbeatRequest {
 	req := kmsg.NewPtrStreamsGroupHeartbeatRequest()
