@@ -38,7 +38,7 @@ test: ## all tests, with the race detector
 	@race=-race; export CGO_ENABLED=1; \
 	if ! command -v $${CC:-cc} >/dev/null 2>&1; then race=; export CGO_ENABLED=0; echo "no C compiler: without the race detector"; fi; \
 	go run ./internal/real/cmd/real test -- go test $$race -count=1 -timeout 30m $(TESTFLAGS) ./... && \
-	CGO_ENABLED=0 $(MAKE) --no-print-directory sim SEEDS=1..500
+	CGO_ENABLED=0 GOMEMLIMIT=3GiB stream/internal/sim/chunks.sh 1 500
 
 # SEEDS=a..b: each chooses an application, its input and its faults. A failure prints the command that repeats it.
 sim canaries: export GOMEMLIMIT = 3GiB

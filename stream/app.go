@@ -47,7 +47,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 	a := &App{config: c, topology: &Topology{b: d.definition(), plan: prog.Plan}, done: make(chan struct{})}
 	a.stopping, a.stop = context.WithCancel(context.Background())
 	a.engine = run.New(run.Options{
-		Program: prog, Reach: reachTimeout, Brokers: c.Brokers, ClientID: c.ClientID, ClientOptions: c.ClientOptions, Threads: c.Threads,
+		Program: prog, Reach: reachTimeout, Brokers: c.Brokers, ClientID: c.ClientID, InstanceID: c.InstanceID, ClientOptions: c.ClientOptions, Threads: c.Threads,
 		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, purgeCommits*c.CommitInterval), Buffered: c.BufferedRecords,
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
@@ -73,7 +73,8 @@ func (a *App) Run(ctx context.Context) error {
 	return public(a.engine.Run(ctx))
 }
 
-// Close stops Run and waits for it until ctx ends. The instance leaves the group: others take its tasks over at once.
+// Close stops Run and waits for it until ctx ends. The instance leaves the group: others take its tasks over at once,
+// unless it is a static member (Config.InstanceID).
 func (a *App) Close(ctx context.Context) error {
 	a.stop()
 	never := false

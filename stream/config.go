@@ -48,6 +48,11 @@ type Config struct {
 	GroupProtocol GroupProtocol
 	// Guarantee is what happens to a record's effects upon failure. Default: AtLeastOnce.
 	Guarantee Guarantee
+	// InstanceID makes the stream threads static members of the group (KIP-345): the thread with number n is InstanceID-n. An
+	// instance that ends, or dies, and is back under the same name within the session timeout finds its tasks as it left them,
+	// without a rebalance. So Close does not leave the group: others get the tasks only after the session timeout. Each
+	// instance needs a name of its own. Default: none, members are dynamic.
+	InstanceID string
 	// Log gets what the application has to say. Default: slog.Default.
 	Log *slog.Logger
 	// MaxTaskIdle is how long a task with several input partitions waits for an empty one, once that has nothing left, before
@@ -171,6 +176,11 @@ func (c *Config) validate() error {
 		bad("ApplicationID is missing")
 	} else if err := legalTopic(c.ApplicationID); err != nil {
 		bad("ApplicationID is the prefix of topics: %w", err)
+	}
+	if c.InstanceID != "" {
+		if err := legalTopic(c.InstanceID); err != nil {
+			bad("InstanceID becomes a part of names on the broker: %w", err)
+		}
 	}
 	if len(c.Brokers) == 0 && len(c.ClientOptions) == 0 {
 		bad("Brokers are missing")

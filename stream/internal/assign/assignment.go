@@ -3,10 +3,14 @@ package assign
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/millrun/millrun/stream/internal/task"
 )
+
+// Never is the time of a rebalance that is not planned.
+const Never = math.MaxInt64
 
 // Code is an error that the group tells its members.
 type Code int32
@@ -53,7 +57,7 @@ type Assignment struct {
 	Hosts    []Hosted // of active tasks
 	Standbys []Hosted // of standbys
 	Error    Code
-	Next     int64 // when to rebalance, in ms since 1970; 0: at once; math.MaxInt64: not planned
+	Next     int64 // when to rebalance, in ms since 1970; 0: at once; Never: not planned
 }
 
 // Append appends the bytes, of the newest version.

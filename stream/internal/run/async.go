@@ -143,6 +143,15 @@ func (p *pool) waking(cancel context.CancelFunc) {
 	}
 }
 
+// rouse ends a wait for another reason than an answer.
+func (p *pool) rouse() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wake != nil {
+		p.wake()
+	}
+}
+
 // room says whether more calls may start. Functions that ignore the end of their context take it up; for too long is an
 // error, since only a new process can be rid of them.
 func (p *pool) room() (bool, error) {

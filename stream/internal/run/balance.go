@@ -7,13 +7,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/millrun/millrun/stream/internal/assign"
 	"github.com/millrun/millrun/stream/internal/plan"
 )
 
-// balancer shares tasks, not partitions, among the members of the group: all partitions of a task go to one member, so what
-// must be together is together, whatever the topics' sizes are. It is eager: everybody gives up everything, then takes what
-// it is given. Its name is our own, because Java's "stream" promises Java's bytes.
-type balancer struct{ plan *plan.Plan }
+// balancer is the protocol of our last release, for groups that have members of it: eager, everybody gives up everything, then
+// takes what it is given. All partitions of a task go to one member, so what must be together is together, whatever the topics'
+// sizes are.
+type balancer struct {
+	plan *plan.Plan
+	tell func(func(*told))
+}
 
 // ProtocolName is what members must agree on.
 func (*balancer) ProtocolName() string { return "millrun-tasks" }
@@ -29,8 +33,9 @@ func (*balancer) JoinGroupMetadata(topics []string, _ map[string][]int32, _ int3
 }
 
 // ParseSyncAssignment reads what the leader decided.
-func (*balancer) ParseSyncAssignment(b []byte) (map[string][]int32, error) {
-	return kgo.ParseConsumerSyncAssignment(b)
+func (b *balancer) ParseSyncAssignment(assigned []byte) (map[string][]int32, error) {
+	b.tell(func(t *told) { t.eager, t.next = true, assign.Never })
+	return kgo.ParseConsumerSyncAssignment(assigned)
 }
 
 // MemberBalancer reads what the members said.

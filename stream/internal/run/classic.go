@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/millrun/millrun/stream/internal/plan"
+	"github.com/millrun/millrun/stream/internal/assign"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -21,28 +22,40 @@ const pollInterval = 5 * time.Minute
 
 // classic is membership by the protocol that every broker has: the client's consumer group, whose leader shares the tasks
 // out. Its callbacks come on goroutines of the client's, between a turn and the next poll (BlockRebalanceOnPoll); they and the
-// loop take turns by the thread's mutex, which guards settled as well.
+// loop take turns by the thread's mutex, which guards the fields as well.
+//
+// A commit is made as the member of the generation in which a callback came last, not of one that has only just begun: should
+// the group have agreed on an eager protocol in it, what is still at work here is given to others. Until the callback comes,
+// commits are refused and made again.
 type classic struct {
 	t       *thread
-	settled bool // an assignment has come and was not taken back
+	a       *assignor
+	settled bool     // an assignment has come and was not taken back
+	who     identity // the member and generation of the last callback; none before the first and after the group gave us up
+	eager   bool     // the protocol in which the tasks here were assigned
+	next    string   // the cause of the next rebalance, if this member asks for it
 }
 
-func newClassic(t *thread) *classic { return &classic{t: t} }
+func newClassic(t *thread) *classic { return &classic{t: t, a: newAssignor(t)} }
 
 func (c *classic) options() []kgo.Opt {
 	p := c.t.e.o.Program.Plan
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(c.t.e.app),
 		kgo.ConsumeTopics(subscription(p)...),
-		kgo.Balancers(&balancer{p}),
+		kgo.Balancers(c.a, &balancer{p, c.a.tell}),
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(),
 		kgo.RebalanceTimeout(pollInterval),
+		kgo.OnPartitionsCallbackBlocked(func(context.Context, *kgo.Client) { c.t.pool.rouse() }),
 		kgo.OnPartitionsAssigned(c.assigned),
 		kgo.OnPartitionsRevoked(c.revoked),
 		kgo.OnPartitionsLost(c.lost),
 		kgo.OnOffsetsFetched(c.offsetsFetched),
 		kgo.AdjustFetchOffsetsFn(c.beginnings),
+	}
+	if id := c.t.instance; id != nil {
+		opts = append(opts, kgo.InstanceID(*id))
 	}
 	if p.Patterns() != nil {
 		opts = append(opts, kgo.ConsumeRegex())
@@ -52,22 +65,33 @@ func (c *classic) options() []kgo.Opt {
 
 func (*classic) join(context.Context) error { return nil } // the client does
 
-func (*classic) turn(context.Context) error { return nil } // callbacks do
+// turn asks for a rebalance when the leader has told this member to.
+func (c *classic) turn(context.Context) error {
+	if next := c.a.news().next; c.settled && next != assign.Never && time.Now().UnixMilli() >= next {
+		c.a.tell(func(t *told) { t.next = assign.Never })
+		c.a.ask()
+		c.next = probed
+		c.t.cl.ForceRebalance()
+	}
+	return nil
+}
 
 func (c *classic) allow() { c.t.cl.AllowRebalance() }
 
 func (c *classic) ready() bool { return c.settled }
 
-func (c *classic) identity() identity {
-	member, generation := c.t.cl.GroupMetadata()
-	return identity{member, generation}
-}
+func (c *classic) identity() identity { return c.who }
 
-func (*classic) renewed(context.Context, identity) bool { return false } // a new generation begins with a revocation
+// renewed never waits: the next generation's callback comes between two turns.
+func (c *classic) renewed(context.Context, identity) error { return kerr.RebalanceInProgress }
 
+// rejoin lets the thread go on with a new client. The client's member may be at the wrong place, and only a new one begins
+// with nothing.
 func (c *classic) rejoin() {
 	c.settled = false
-	c.t.cl.ForceRebalance() // the client finds out by its heartbeats at the latest
+	if c.t.fatal == nil {
+		c.t.fatal = fmt.Errorf("%w: %w", errFenced, errMoved)
+	}
 }
 
 func (c *classic) fault(err error) error {
@@ -76,42 +100,78 @@ func (c *classic) fault(err error) error {
 		return fmt.Errorf("stream: group %s: %w", c.t.e.app, err)
 	}
 	// The network is no reason to give up: how long nobody may answer is Config.BrokerTimeout. Nor is it that the group has
-	// given this member up, a process that stood still for longer than its session; but that another has its static identity is.
-	refusal, ok := errors.AsType[*kerr.Error](session.Err)
-	if !ok || refusal.Retriable || isAny(refusal, ofGroup) && !errors.Is(refusal, kerr.FencedInstanceID) {
+	// given this member up, a process that stood still for longer than its session.
+	if refusal, ok := errors.AsType[*kerr.Error](session.Err); !ok || refusal.Retriable || isAny(refusal, ofGroup) {
 		c.t.log.Warn("the group session ended; joining again", "error", session.Err)
 		return nil
 	}
 	if errors.Is(session.Err, kerr.InconsistentGroupProtocol) {
-		return fmt.Errorf("stream: group %s: %w (its members use another protocol: stop them first, or let Config.GroupProtocol be theirs)", c.t.e.app, session.Err)
+		return fmt.Errorf("stream: group %s: %w (its members use another protocol, or run another program: stop them first, let Config.GroupProtocol be theirs, or choose another ApplicationID)", c.t.e.app, session.Err)
 	}
-	return fmt.Errorf("stream: group %s: %w", c.t.e.app, session.Err)
+	return c.t.explained(fmt.Errorf("group %s: %w", c.t.e.app, session.Err))
 }
 
 func (c *classic) leave() { c.t.cl.CloseAllowingRebalance() }
 
+// enter notes as whom a callback comes. It says no if the client has joined as another member without having told that the
+// first one was given up: then everything is lost.
+func (c *classic) enter(cl *kgo.Client) (told, bool) {
+	news := c.a.news()
+	var now identity
+	now.member, now.epoch = cl.GroupMetadata()
+	if news.orphaned || c.who.member != "" && now.member != c.who.member {
+		c.who, c.settled = identity{}, false
+		c.t.rebalancing(ousted)
+		c.t.lose()
+		c.rejoin()
+		return news, false
+	}
+	c.who = now
+	return news, true
+}
+
 // assigned is called with what came to this member, even if that is nothing.
-func (c *classic) assigned(_ context.Context, _ *kgo.Client, got map[string][]int32) {
+func (c *classic) assigned(_ context.Context, cl *kgo.Client, got map[string][]int32) {
 	c.t.mu.Lock()
 	defer c.t.mu.Unlock()
 	c.t.e.fail.At("assigned-before")
 	defer c.t.e.fail.At("assigned-after")
-	c.settled = true
-	c.t.gain(c.tasks(got))
+	news, ok := c.enter(cl)
+	if !ok {
+		return
+	}
+	if c.next == followed { // the client joins again by itself
+		c.a.tell(func(t *told) { t.next = assign.Never })
+	}
+	c.settled, c.eager = true, news.eager
+	c.t.gain(tasksOf(c.t.e.o.Program.Plan, got))
 	c.t.settled()
 }
 
-// revoked is called with what others are to get.
-func (c *classic) revoked(ctx context.Context, _ *kgo.Client, gone map[string][]int32) {
+// revoked is called with what others are to get, and with nothing when a rebalance begins.
+func (c *classic) revoked(ctx context.Context, cl *kgo.Client, gone map[string][]int32) {
 	c.t.mu.Lock()
 	defer c.t.mu.Unlock()
 	c.t.e.fail.At("revoked-before")
 	defer c.t.e.fail.At("revoked-after")
+	news, ok := c.enter(cl)
+	if !ok {
+		return
+	}
+	c.t.rebalancing(cmp.Or(c.next, others))
+	c.next = ""
 	if len(gone) == 0 {
 		return
 	}
-	c.settled = false
-	c.t.give(ctx, slices.Collect(maps.Keys(c.tasks(gone))))
+	if news.eager && !c.eager { // the leader knew nothing of what we have: it is at work elsewhere already
+		c.settled = false
+		c.t.lose()
+		return
+	}
+	if c.settled = !news.eager; c.settled {
+		c.next = followed
+	}
+	c.t.give(ctx, slices.Collect(maps.Keys(tasksOf(c.t.e.o.Program.Plan, gone))))
 }
 
 // lost is called when the group has given us up: others may be at work on our partitions already.
@@ -120,26 +180,10 @@ func (c *classic) lost(context.Context, *kgo.Client, map[string][]int32) {
 	defer c.t.mu.Unlock()
 	c.t.e.fail.At("lost-before")
 	defer c.t.e.fail.At("lost-after")
-	c.settled = false
+	c.settled, c.who = false, identity{}
+	c.a.tell(func(t *told) { t.orphaned = false })
+	c.t.rebalancing(ousted)
 	c.t.lose()
-}
-
-// tasks are those whose partitions these are, with the topics among them.
-func (c *classic) tasks(of map[string][]int32) map[task.ID][]string {
-	pl := c.t.e.o.Program.Plan
-	out := map[task.ID][]string{}
-	for topic, partitions := range of {
-		for _, sub := range pl.Subs {
-			if !slices.ContainsFunc(sub.Sources, func(n *plan.Node) bool { return pl.Reads(n, topic) }) {
-				continue
-			}
-			for _, p := range partitions {
-				id := task.ID{Sub: sub.ID, Partition: p}
-				out[id] = append(out[id], topic)
-			}
-		}
-	}
-	return out
 }
 
 // offsetsFetched remembers what was committed, with the text beside it.
@@ -159,6 +203,7 @@ func (c *classic) offsetsFetched(_ context.Context, _ *kgo.Client, resp *kmsg.Of
 			}
 		}
 	}
+	c.t.pool.rouse() // tasks wait for it
 	return nil
 }
 

@@ -127,7 +127,7 @@ func (t *thread) flush(ctx context.Context) error {
 // given up is refused.
 func (t *thread) commitOffsets(ctx context.Context, offsets []task.Offset) error {
 	req := kmsg.NewPtrOffsetCommitRequest()
-	req.Group = t.e.app
+	req.Group, req.InstanceID = t.e.app, t.instance
 	at := map[string]int{}
 	for _, o := range offsets {
 		i, ok := at[o.Topic]
@@ -162,7 +162,7 @@ func (t *thread) asMember(ctx context.Context, commit func(identity) error) erro
 		err := commit(who)
 		switch {
 		case errors.Is(err, kerr.StaleMemberEpoch), errors.Is(err, kerr.IllegalGeneration):
-			if !t.member.renewed(ctx, who) {
+			if err := t.member.renewed(ctx, who); err != nil {
 				return &trouble{committing, err}
 			}
 			continue

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
 )
 
 // Action is what follows when a stream thread has failed.
@@ -189,10 +191,22 @@ func (c *crew) remove(ctx context.Context) (string, error) {
 	last.stop()
 	select {
 	case <-last.done:
-		return last.thread.name, last.err
+		return last.thread.name, errors.Join(last.err, last.thread.dismissed(ctx))
 	case <-ctx.Done():
 		return last.thread.name, fmt.Errorf("stream: thread %s has not ended yet: %w", last.thread.name, ctx.Err())
 	}
+}
+
+// dismissed lets a static member leave the group after its end, since nobody will come back under its name.
+func (t *thread) dismissed(ctx context.Context) error {
+	if t.instance == nil {
+		return nil
+	}
+	_, err := t.e.admin.LeaveGroup(ctx, kadm.LeaveGroup(t.e.app).InstanceIDs(*t.instance).Reason("the thread was removed"))
+	if err != nil {
+		return fmt.Errorf("stream: member %s did not leave the group; its tasks move after its session timeout: %w", *t.instance, err)
+	}
+	return nil
 }
 
 // close ends all threads and returns what they failed with.

@@ -66,6 +66,7 @@ type Options struct {
 	Brokers            []string
 	ClientID           string
 	ClientOptions      []kgo.Opt
+	InstanceID         string // of static members: that of a thread is this, a hyphen and its number; "" if there are none
 	Threads            int
 	CommitInterval     time.Duration
 	PurgeInterval      time.Duration
@@ -125,7 +126,7 @@ func New(o Options) *Engine {
 		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), working: map[string]bool{},
 		stores: map[string]map[task.ID]*task.Store{},
 	}
-	var b [8]byte
+	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand stops the program instead
 	e.process = hex.EncodeToString(b[:])
 	e.crew = newCrew(e)

@@ -66,7 +66,7 @@ func (v verdict) String() string {
 
 var (
 	// ofGroup say that the group goes on without this member.
-	ofGroup = []error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch}
+	ofGroup = []error{kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.StaleMemberEpoch, kerr.FencedMemberEpoch}
 	// ofProducer say that the broker knows another state of the producer than the producer does.
 	ofProducer = []error{kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID}
 	// ofRecord say that the record itself is refused, and others would be taken.
@@ -74,7 +74,7 @@ var (
 	// ofOperator say that something must be granted or configured first.
 	ofOperator = []error{kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
 		kerr.TransactionalIDAuthorizationFailed, kerr.SaslAuthenticationFailed, kerr.UnsupportedVersion, kerr.InvalidTopicException,
-		kerr.OffsetMetadataTooLarge, kerr.InvalidTransactionTimeout, kerr.InvalidGroupID, kerr.UnsupportedForMessageFormat}
+		kerr.OffsetMetadataTooLarge, kerr.InvalidTransactionTimeout, kerr.InvalidGroupID, kerr.UnsupportedForMessageFormat, kerr.FencedInstanceID}
 )
 
 // judge is the table. A transaction can be undone, so under exactly-once whatever may pass is; at-least-once has nothing but
@@ -140,6 +140,7 @@ func (t *thread) remedy(err error) string {
 		{kerr.SaslAuthenticationFailed, "check user and password in Config.ClientOptions"},
 		{kerr.InvalidTransactionTimeout, "Config.TransactionTimeout is more than the brokers' transaction.max.timeout.ms"},
 		{kerr.OffsetMetadataTooLarge, "the brokers' offset.metadata.max.bytes is too small"},
+		{kerr.FencedInstanceID, "another process has the same Config.InstanceID: each needs one of its own"},
 		{kerr.UnsupportedVersion, "the brokers are too old for what the application asks"},
 	} {
 		if errors.Is(err, r.err) {
@@ -164,6 +165,10 @@ func (t *thread) settle(ctx context.Context, err error) error {
 	v := judge(tr.step, tr.err, t.e.o.ExactlyOnce)
 	if v == final {
 		return t.explained(err)
+	}
+	if v == again && errors.Is(err, kerr.RebalanceInProgress) { // it lasts as long as other members need
+		t.asked = true
+		return nil
 	}
 	if t.troubled.IsZero() {
 		t.troubled = time.Now()

@@ -36,7 +36,7 @@ func TestTheErrorTable(t *testing.T) {
 		{kerr.UnknownProducerID, all, undone, fenced},
 		{kerr.IllegalGeneration, all, moved, moved},
 		{kerr.UnknownMemberID, all, moved, moved},
-		{kerr.FencedInstanceID, all, moved, moved},
+		{kerr.FencedInstanceID, all, final, final},
 		{kerr.StaleMemberEpoch, all, moved, moved},
 		{kerr.FencedMemberEpoch, all, moved, moved},
 		{errMoved, all, moved, moved},

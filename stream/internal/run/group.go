@@ -24,6 +24,7 @@ import (
 // gain notes tasks that are to be worked on here, each with topics whose partition is its own. The loop makes them, since no
 // store may be opened while the group waits.
 func (t *thread) gain(tasks map[task.ID][]string) {
+	t.moving.gained += len(tasks)
 	for id, topics := range tasks {
 		t.gained[id] = append(t.gained[id], topics...)
 	}
@@ -55,7 +56,7 @@ func (t *thread) takeUp() error {
 		if !t.e.fail.Planted("suspended-for-ever") {
 			t.giveUp(t.drop(t.suspended))
 		}
-		t.log.Info("assigned", "tasks", len(t.tasks))
+		t.rebalanced()
 	}
 	return nil
 }
@@ -148,6 +149,7 @@ func (t *thread) make(id task.ID) (*active, error) {
 // give gives tasks up to others, after a last commit. They are kept aside: when they come back at once, nobody else has
 // written to their changelogs and their stores are still whole.
 func (t *thread) give(ctx context.Context, ids []task.ID) {
+	t.moving.given += len(ids)
 	t.disown(ids)
 	going := map[task.ID]*active{}
 	for _, id := range ids {
@@ -215,6 +217,7 @@ func (t *thread) suspend(going map[task.ID]*active) {
 // lose gives all tasks up at once: others may be at work on them already, so nothing more is committed.
 func (t *thread) lose() {
 	t.e.works(t.name, false)
+	t.moving.lost += len(t.tasks) + len(t.gained)
 	t.disown(slices.Collect(maps.Keys(t.gained)))
 	t.note(t.abort(t.life))
 	t.giveUp(t.drop(t.tasks))

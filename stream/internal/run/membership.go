@@ -29,9 +29,10 @@ type membership interface {
 	ready() bool
 	// identity is who the thread commits as; an empty member means that it is none.
 	identity() identity
-	// renewed waits until the identity is not old any more, and says whether there is a new one to try again with: a commit
-	// may be overtaken by the news that a new epoch has begun.
-	renewed(ctx context.Context, old identity) bool
+	// renewed is asked when a commit was refused because a new epoch has begun. It may wait until the identity is not old any
+	// more. Nil says that there is a new one to try again with, kerr.RebalanceInProgress that there will be, and any other error
+	// that the group has moved on.
+	renewed(ctx context.Context, old identity) error
 	// rejoin gives up the place in the group and asks for another one. The thread has given its tasks up already.
 	rejoin()
 	// fault judges an error of polling that belongs to no partition: nil if the membership goes on.

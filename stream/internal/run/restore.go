@@ -62,6 +62,9 @@ func (r *restorer) step(ctx context.Context) (restoring bool, err error) {
 	return restoring, nil
 }
 
+// busy says whether there is something to read: a task that waits for its offsets waits for the group.
+func (r *restorer) busy() bool { return len(r.jobs) > 0 }
+
 // begin makes jobs of the stores that are not whole and have none.
 func (r *restorer) begin(ctx context.Context) error {
 	fresh := map[part]*job{}

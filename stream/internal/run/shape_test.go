@@ -46,14 +46,14 @@ func TestTheTopologyThatAGroupIsTold(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	for i := range want {
-		if s := told(&got.Subtopologies[i]); s != want[i] {
+		if s := described(&got.Subtopologies[i]); s != want[i] {
 			t.Errorf("got  %s\nwant %s", s, want[i])
 		}
 	}
 }
 
-// told is a sub-topology in words.
-func told(s *kmsg.StreamsGroupHeartbeatRequestTopologySubtopology) string {
+// described is a sub-topology in words.
+func described(s *kmsg.StreamsGroupHeartbeatRequestTopologySubtopology) string {
 	topics := func(all []kmsg.TopicInfo) (out []string) {
 		for _, t := range all {
 			var configs []string

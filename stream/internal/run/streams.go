@@ -206,7 +206,12 @@ func (s *streams) identity() (who identity) {
 	return who
 }
 
-func (s *streams) renewed(ctx context.Context, old identity) bool { return s.beat.renewed(ctx, old) }
+func (s *streams) renewed(ctx context.Context, old identity) error {
+	if s.beat.renewed(ctx, old) {
+		return nil
+	}
+	return kerr.StaleMemberEpoch
+}
 
 func (s *streams) rejoin() {
 	s.t.disown(slices.Collect(maps.Keys(s.t.gained)))

@@ -59,7 +59,8 @@ type thread struct {
 	producer *producer
 	member   membership
 
-	transactional string // id of the transactional producer, unique among all that live; "" under at-least-once
+	instance      *string // name of a static member; nil of others
+	transactional string  // id of the transactional producer, unique among all that live; "" under at-least-once
 
 	mu         gate
 	tasks      map[task.ID]*active
@@ -68,6 +69,7 @@ type thread struct {
 	ripe       bool                 // nothing more is gained for now
 	spoiled    bool                 // the transaction of the tasks was aborted and they have not begun anew
 	suspended  map[task.ID]*active  // given up by a clean revocation; taken up again if they come back at once
+	moving     rebalance
 	fetched    map[part]task.Offset
 	paused     map[part]bool
 	rewound    map[part]bool // in the turn at work
@@ -98,12 +100,17 @@ type part struct {
 
 func newThread(e *Engine, n int) *thread {
 	name := e.o.ClientID + "-StreamThread-" + strconv.Itoa(n)
-	id := ""
+	id, process := "", e.process
+	var instance *string
+	if e.o.InstanceID != "" { // a restart then ends what a killed process has left open
+		process = e.o.InstanceID
+		instance = new(process + "-" + strconv.Itoa(n))
+	}
 	if e.o.ExactlyOnce {
-		id = e.app + "-" + e.process + "-" + strconv.Itoa(n)
+		id = e.app + "-" + process + "-" + strconv.Itoa(n)
 	}
 	return &thread{
-		e: e, mu: newGate(), name: name, transactional: id, log: e.o.Log.With("thread", name),
+		e: e, mu: newGate(), name: name, instance: instance, transactional: id, log: e.o.Log.With("thread", name),
 		tasks: map[task.ID]*active{}, gained: map[task.ID][]string{}, awaited: map[task.ID]bool{}, suspended: map[task.ID]*active{},
 		fetched: map[part]task.Offset{}, paused: map[part]bool{}, rewound: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 	}
@@ -135,6 +142,10 @@ func (t *thread) run(ctx context.Context) error {
 
 // serve is the life of a client.
 func (t *thread) serve(ctx context.Context, first bool) error {
+	t.moving = rebalance{since: time.Now(), cause: joined}
+	if !first {
+		t.moving.cause = returned
+	}
 	t.ripe, t.spoiled, t.asked, t.fatal, t.lastCommit = false, false, false, nil, time.Now()
 	clear(t.gained)
 	clear(t.awaited)
@@ -166,6 +177,7 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 func (t *thread) connect(first bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.pool = newPool(t.log)
 	if t.member = newClassic(t); t.e.streams {
 		t.member = newStreams(t)
 	}
@@ -177,8 +189,7 @@ func (t *thread) connect(first bool) error {
 	t.cl = cl
 	t.producer = &producer{e: t.e, cl: cl, logs: progress{}}
 	t.restore = &restorer{t: t}
-	t.pool = newPool(t.log)
-	if !first || t.e.dir != nil { // an instance with a directory was called the same before it was killed
+	if !first || t.e.dir != nil || t.instance != nil { // an instance with a directory was called the same before it was killed
 		t.takeOver(cl)
 	}
 	return nil
@@ -278,7 +289,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	t.flow()
 	t.count()
 	t.e.works(t.name, t.member.ready() && !restoring && len(t.gained) == 0)
-	return more || len(t.restore.jobs) > 0, nil
+	return more || t.restore.busy(), nil
 }
 
 // take queues what was fetched.
@@ -513,45 +524,6 @@ func (t *thread) countTask(a *active) {
 	for reason, n := range c.Dropped {
 		m.Add("millrun_stream_dropped_records_total", float64(n), t.labels("task", a.id.String(), "reason", reason)...)
 	}
-}
-
-// shutdown gives everything back: with a last commit if the thread ended well.
-func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
-	t.e.fail.At("shutdown-before")
-	defer t.e.fail.At("shutdown-after")
-	ctx, cancel := context.WithTimeout(t.life, drainLimit)
-	defer cancel()
-	t.mu.Lock()
-	err := t.last(ctx, clean)
-	err = errors.Join(err, t.drop(t.tasks), t.drop(t.suspended))
-	t.restore.close()
-	t.mu.Unlock()
-	end()
-	t.pool.close()
-	t.purges.Wait()
-	t.member.leave()
-	return err
-}
-
-// last is the last commit. Under exactly-once what was done by half is taken back instead.
-func (t *thread) last(ctx context.Context, clean bool) error {
-	var err error
-	if clean {
-		err = t.finish(ctx, t.tasks)
-	}
-	if clean || !t.e.o.ExactlyOnce {
-		err = errors.Join(err, t.commit(ctx))
-	}
-	err = errors.Join(err, t.abort(ctx)) // nothing after a commit
-	if err == nil {
-		return nil
-	}
-	var tr *trouble
-	if !clean || errors.Is(err, errUnfinished) || errors.As(err, &tr) && passing(tr, t.e.o.ExactlyOnce) {
-		t.log.Info("the last commit failed; its records will be processed again", "error", err)
-		return nil
-	}
-	return t.explained(err)
 }
 
 // policy is where a source without committed offset begins.

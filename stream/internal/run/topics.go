@@ -80,7 +80,7 @@ func (e *Engine) prepare(ctx context.Context) error {
 		if err == nil {
 			return e.makeInternal(ctx, found)
 		}
-		if time.Since(start) > absentGrace {
+		if time.Since(start) > e.grace(found) {
 			return err
 		}
 		select {
@@ -89,6 +89,16 @@ func (e *Engine) prepare(ctx context.Context) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// grace is how long topics may be missing: one that is there and has no leader will have one.
+func (e *Engine) grace(found kadm.TopicDetails) time.Duration {
+	for _, d := range found {
+		if kerr.IsRetriable(d.Err) && !errors.Is(d.Err, kerr.UnknownTopicOrPartition) {
+			return e.o.Reach
+		}
+	}
+	return absentGrace
 }
 
 func dead(topic string) []string {

@@ -317,6 +317,7 @@ func (t *thread) addOffsets(ctx context.Context, offsets []task.Offset) error {
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = t.transactional, t.e.app, id, epoch
+	req.InstanceID = t.instance
 	at := map[string]int{}
 	for _, o := range offsets {
 		i, ok := at[o.Topic]

@@ -136,7 +136,7 @@ func (w *world) begins() (err error) {
 	w.fake.ControlKey(int16(kmsg.OffsetForLeaderEpoch), w.epochs)
 	w.watch()
 	w.client, err = kgo.NewClient(kgo.SeedBrokers(w.fake.ListenAddrs()...), kgo.Dialer(w.net.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.AlwaysRetryEOF(), kgo.DisableIdempotentWrite(), kgo.RecordRetries(1000))
+		kgo.AlwaysRetryEOF())
 	if err != nil {
 		return err
 	}
