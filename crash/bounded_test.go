@@ -9,17 +9,21 @@ import (
 )
 
 // TestNothingIsLostNorDoubledInABoundedRun is `make crash` in small: 200,000 records and twelve kills over both guarantees, each
-// on a broker of its own.
+// on a broker of its own, one after the other. The broker stays up: a broker that was killed may keep a transaction open for
+// ever (docs/track-record.md). At least once, nobody stands still for longer than a session, since nothing would stop what a
+// process then sends (docs/guarantees.md).
 func TestNothingIsLostNorDoubledInABoundedRun(t *testing.T) {
 	t.Parallel()
 	real.Kafka(t) // skips, or fails, where there is none
-	for _, guarantee := range []string{ExactlyOnce, AtLeastOnce} {
-		t.Run(guarantee, func(t *testing.T) {
-			t.Parallel()
+	for _, c := range []struct {
+		guarantee, store string
+		session          time.Duration
+	}{{ExactlyOnce, "disk", 3 * time.Second}, {AtLeastOnce, "memory", 10 * time.Second}} {
+		t.Run(c.guarantee, func(t *testing.T) {
 			o := Defaults()
-			o.Guarantee, o.Seed, o.Dir, o.Programs = guarantee, 3, workplace(t), programs(t)
-			o.Records, o.Rate, o.Kills, o.Stops, o.Bounces, o.Cuts, o.Restarts = 100_000, 1000, 6, 1, 1, 2, 1
-			o.StopMin, o.StopMax, o.Session, o.TransactionTimeout = 5*time.Second, 7*time.Second, 3*time.Second, 3*time.Second
+			o.Guarantee, o.Store, o.Seed, o.Dir, o.Programs = c.guarantee, c.store, 3, workplace(t), programs(t)
+			o.Records, o.Rate, o.Kills, o.Stops, o.Bounces, o.Cuts, o.Restarts = 100_000, 1500, 6, 1, 0, 2, 1
+			o.StopMin, o.StopMax, o.Session, o.TransactionTimeout = 5*time.Second, 6*time.Second, c.session, 3*time.Second
 			o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 			report, err := Run(t.Context(), o)
 			if report != nil {

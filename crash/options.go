@@ -23,7 +23,7 @@ type Options struct {
 	Guarantee string
 	// Protocol is the group protocol.
 	Protocol string
-	// Store is what stores are kept in.
+	// Store is what stores are kept in: memory, or disk, where a worker that is started again finds what its last life left.
 	Store string
 	// Records is how many go in at least.
 	Records int64

@@ -18,6 +18,7 @@ import (
 
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/state"
+	"github.com/millrun/millrun/stream/state/pebble"
 )
 
 // The sizes below are event time. The rig stamps records with its clock, and its checker knows windowSize and joinWithin, too.
@@ -32,8 +33,8 @@ type settings struct {
 	App           string        `help:"Application id, and the prefix of all topics." required:""`
 	Broker        string        `help:"Address of the broker." required:""`
 	Guarantee     string        `default:"exactly_once" enum:"at_least_once,exactly_once" help:"at_least_once or exactly_once."`
-	Protocol      string        `default:"classic" enum:"classic" help:"Group protocol."`
-	Store         string        `default:"memory" enum:"memory" help:"What stores are kept in."`
+	Protocol      string        `default:"classic" enum:"classic,streams" help:"Group protocol."`
+	Store         string        `default:"memory" enum:"memory,disk" help:"What stores are kept in: memory, or disk below the state directory."`
 	Threads       int           `default:"1" help:"Stream threads."`
 	State         string        `help:"State directory."`
 	Commit        time.Duration `default:"100ms" help:"Commit interval."`
@@ -72,6 +73,12 @@ func (s *settings) config() stream.Config {
 				fmt.Println("running")
 			}
 		},
+	}
+	if c.GroupProtocol = stream.ClassicProtocol; s.Protocol == "streams" {
+		c.GroupProtocol = stream.StreamsProtocol
+	}
+	if s.Store == "disk" {
+		c.Stores = pebble.Engine()
 	}
 	if s.Guarantee == "exactly_once" {
 		c.Guarantee = stream.ExactlyOnce

@@ -21,8 +21,8 @@ import (
 type settings struct {
 	Seed       uint64        `default:"1" help:"Decides records and faults."`
 	Guarantee  string        `default:"exactly_once" enum:"at_least_once,exactly_once" help:"at_least_once or exactly_once."`
-	Protocol   string        `default:"classic" help:"Group protocol."`
-	Store      string        `default:"memory" help:"What stores are kept in."`
+	Protocol   string        `default:"classic" enum:"classic,streams" help:"Group protocol: classic, or streams (KIP-1071)."`
+	Store      string        `default:"memory" help:"What stores are kept in: memory or disk."`
 	Records    int64         `default:"2000000" help:"Records that go in at least."`
 	Rate       int           `default:"1500" help:"Records a second while there are faults to come."`
 	Kills      int           `default:"60" help:"SIGKILLs of workers."`
