@@ -21,7 +21,7 @@ type Options struct {
 	Seed uint64
 	// Guarantee is AtLeastOnce or ExactlyOnce.
 	Guarantee string
-	// Protocol is the group protocol.
+	// Protocol is the group protocol: classic or streams.
 	Protocol string
 	// Store is what stores are kept in: memory, or disk, where a worker that is started again finds what its last life left.
 	Store string

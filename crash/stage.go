@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // stage is an application on a broker: its topics, its workers, what feeds and what watches them.
@@ -34,6 +36,11 @@ type stage struct {
 func newStage(ctx context.Context, o *Options, app, broker string, addrs []string) (*stage, error) {
 	if err := makeTopics(ctx, o.Partitions, broker, app); err != nil {
 		return nil, err
+	}
+	if o.Protocol == "streams" { // then it is the group that has timeouts, not its members
+		if err := setSession(ctx, broker, app, o.Session); err != nil {
+			return nil, err
+		}
 	}
 	s := &stage{o: o, app: app, broker: broker}
 	s.fleet = &fleet{program: o.Programs.Worker, dir: o.Dir, addrs: addrs, slots: make([]slot, len(addrs)), args: []string{
@@ -65,6 +72,29 @@ func makeTopics(ctx context.Context, partitions int32, broker, app string) error
 	}
 	if err != nil {
 		return fmt.Errorf("crash: topics: %w", err)
+	}
+	return nil
+}
+
+func setSession(ctx context.Context, broker, app string, timeout time.Duration) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker))
+	if err != nil {
+		return fmt.Errorf("crash: %w", err)
+	}
+	defer client.Close()
+	group := kmsg.NewIncrementalAlterConfigsRequestResource()
+	group.ResourceType, group.ResourceName = kmsg.ConfigResourceTypeGroupConfig, app
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = "streams.session.timeout.ms", new(strconv.FormatInt(timeout.Milliseconds(), 10))
+	group.Configs = append(group.Configs, config)
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	req.Resources = append(req.Resources, group)
+	resp, err := req.RequestWith(ctx, client)
+	if err == nil && len(resp.Resources) == 1 {
+		err = kerr.ErrorForCode(resp.Resources[0].ErrorCode)
+	}
+	if err != nil {
+		return fmt.Errorf("crash: session timeout of group %s: %w", app, err)
 	}
 	return nil
 }

@@ -121,7 +121,7 @@ func (h *heartbeat) beat(ctx context.Context) (wait time.Duration, err error) {
 	h.begun++
 	n, wait := h.begun, h.place.interval
 	stalled := h.place.phase == seated && time.Since(h.lastRun) > h.place.patience
-	req, q := h.place.ask()
+	req, q := h.place.ask(time.Now())
 	bye := h.place.farewell()
 	over := req == nil || h.place.over()
 	h.mu.Unlock()

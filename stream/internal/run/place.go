@@ -57,7 +57,8 @@ type place struct {
 	life     int // counts the times of joining: an answer to a question before the last one is nobody's
 
 	target share
-	news   int // counts targets, 0: none has come
+	news   int       // counts targets, 0: none has come
+	asked  time.Time // when the last question was asked that was answered
 
 	owned share
 	words int // counts what was said to be owned
@@ -78,14 +79,21 @@ func newPlace(group, member, process string, subs int, topology *kmsg.StreamsGro
 }
 
 // question tells an answer what it answers.
-type question struct{ life, words int }
+type question struct {
+	life, words int
+	at          time.Time
+}
+
+// silence is how many intervals may pass without an answer until a member stops processing: the group may have given it up, and
+// others be at work on its tasks. Nobody says how long a session lasts; it is longer than that by default.
+const silence = 3
 
 // due says whether a heartbeat is wanted before its time.
 func (p *place) due() bool { return p.phase == seeking || p.phase == seated && p.heard != p.words }
 
 // ask is the next heartbeat; nil if there is nothing to say.
-func (p *place) ask() (*kmsg.StreamsGroupHeartbeatRequest, question) {
-	q := question{p.life, p.words}
+func (p *place) ask(now time.Time) (*kmsg.StreamsGroupHeartbeatRequest, question) {
+	q := question{p.life, p.words, now}
 	req := kmsg.NewPtrStreamsGroupHeartbeatRequest()
 	req.Group, req.MemberID, req.MemberEpoch, req.EndpointInformationEpoch = p.group, p.member, p.epoch, -1
 	switch p.phase {
@@ -123,7 +131,7 @@ func (p *place) answered(q question, resp *kmsg.StreamsGroupHeartbeatResponse, n
 	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil {
 		return p.refused(err, resp.ErrorMessage)
 	}
-	p.phase, p.epoch, p.heard = seated, resp.MemberEpoch, q.words
+	p.phase, p.epoch, p.heard, p.asked = seated, resp.MemberEpoch, q.words, q.at
 	if resp.HeartbeatIntervalMillis > 0 {
 		p.interval = time.Duration(resp.HeartbeatIntervalMillis) * time.Millisecond
 	}
@@ -223,9 +231,9 @@ func (p *place) weigh(all []kmsg.StreamsGroupHeartbeatResponseStatus, now time.T
 	}
 }
 
-// ready says whether the group lets its members process: it has a whole topology and has dealt tasks out.
-func (p *place) ready() bool {
-	if p.phase != seated || p.news == 0 {
+// ready says whether the group lets this member process: it has a whole topology, has dealt tasks out and has been heard of.
+func (p *place) ready(now time.Time) bool {
+	if p.phase != seated || p.news == 0 || now.Sub(p.asked) > silence*p.interval {
 		return false
 	}
 	for code := range p.status {

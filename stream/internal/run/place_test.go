@@ -32,7 +32,7 @@ func newDialogue(t *testing.T) *dialogue {
 func (d *dialogue) says(epoch int32, active string) *kmsg.StreamsGroupHeartbeatRequest {
 	d.t.Helper()
 	var req *kmsg.StreamsGroupHeartbeatRequest
-	req, d.q = d.p.ask()
+	req, d.q = d.p.ask(d.now)
 	if req == nil {
 		d.t.Fatal("it says nothing")
 	}
@@ -98,14 +98,14 @@ func TestAMemberJoinsTakesGivesUpAndLeaves(t *testing.T) {
 		t.Errorf("it joins with %+v", join)
 	}
 	d.hears(2, "", assignmentDelayed)
-	if d.p.ready() || d.p.identity() != (identity{"m", 2}) {
+	if d.p.ready(d.now) || d.p.identity() != (identity{"m", 2}) {
 		t.Error("it is ready before tasks are dealt out")
 	}
 	if next := d.says(2, "-"); next.Topology != nil || next.RebalanceTimeoutMillis != -1 || next.ProcessID != nil {
 		t.Errorf("it repeats %+v", next)
 	}
 	d.hears(3, "0_0 0_1 1_0")
-	if !d.p.ready() || d.p.news != 2 || d.p.due() {
+	if !d.p.ready(d.now) || d.p.news != 2 || d.p.due() {
 		t.Error("the assignment is not there")
 	}
 	d.works()
@@ -147,10 +147,10 @@ func TestAnExpelledMemberIsNobodyUntilItHasGivenUpItsTasks(t *testing.T) {
 		if err := d.refuses(e); err != nil || d.p.fatal != nil {
 			t.Fatal(err, d.p.fatal)
 		}
-		if d.p.identity().member != "" || d.p.ready() {
+		if d.p.identity().member != "" || d.p.ready(d.now) {
 			t.Errorf("after %v it is still somebody", e)
 		}
-		if req, _ := d.p.ask(); req != nil {
+		if req, _ := d.p.ask(d.now); req != nil {
 			t.Errorf("it says %+v before its tasks are given up", req)
 		}
 		d.p.again()
@@ -165,6 +165,29 @@ func TestAnExpelledMemberIsNobodyUntilItHasGivenUpItsTasks(t *testing.T) {
 		if !slices.Equal(minus(d.p.target.active, d.p.owned.active), parsed("0_1")) || d.p.identity().epoch != 5 {
 			t.Error("it has no new place")
 		}
+	}
+}
+
+func TestAMemberThatHearsNothingStopsBeforeOthersMayBeAtWork(t *testing.T) {
+	t.Parallel()
+	d := newDialogue(t)
+	d.says(0, "")
+	d.hears(1, "0_0")
+	d.says(1, "-")
+	d.now = d.now.Add(2 * time.Second)
+	d.hears(1, "-") // answers count from when they were asked for
+	d.now = d.now.Add(time.Second)
+	if !d.p.ready(d.now) {
+		t.Error("it stops too soon")
+	}
+	d.now = d.now.Add(time.Millisecond)
+	if d.p.ready(d.now) || d.p.identity().member == "" {
+		t.Error("it goes on, or has given itself up")
+	}
+	d.says(1, "-")
+	d.hears(1, "-")
+	if !d.p.ready(d.now) {
+		t.Error("it does not go on")
 	}
 }
 
@@ -197,12 +220,12 @@ func TestWhatAGroupSaysOfItself(t *testing.T) {
 		d := newDialogue(t)
 		d.says(0, "")
 		d.hears(1, "0_0", c.status)
-		if d.p.ready() != c.ready || !errors.Is(d.p.fatal, c.fatal) {
-			t.Errorf("status %d: ready %t, %v", c.status, d.p.ready(), d.p.fatal)
+		if d.p.ready(d.now) != c.ready || !errors.Is(d.p.fatal, c.fatal) {
+			t.Errorf("status %d: ready %t, %v", c.status, d.p.ready(d.now), d.p.fatal)
 		}
 		d.says(1, "-")
 		d.hears(1, "-")
-		if c.fatal == nil && !d.p.ready() {
+		if c.fatal == nil && !d.p.ready(d.now) {
 			t.Errorf("status %d is not forgotten", c.status)
 		}
 	}

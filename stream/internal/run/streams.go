@@ -23,6 +23,7 @@ type streams struct {
 	carried  int           // the last assignment that was carried out
 	unplaced map[part]bool // partitions of ours of which it is not known yet where to begin
 	asked    time.Time     // for that
+	waits    time.Time     // since when the brokers have not said where; zero: they have
 }
 
 func newStreams(t *thread) *streams {
@@ -176,8 +177,13 @@ func (s *streams) begin(ctx context.Context) error {
 	for at, o := range found {
 		if o.Offset < 0 {
 			begin, err := s.t.begin(ctx, at)
-			if err != nil {
-				return err
+			answered, final := patient(err, &s.waits, s.t.e.o.TaskTimeout)
+			if final != nil {
+				return final
+			}
+			if !answered {
+				s.t.log.Warn("the brokers do not say where a partition begins; they are asked again", "topic", at.topic, "partition", at.partition, "error", err)
+				continue
 			}
 			o = task.Offset{Topic: at.topic, Partition: at.partition, Offset: begin, Epoch: -1, New: true}
 		}
@@ -197,7 +203,7 @@ func (s *streams) begin(ctx context.Context) error {
 func (*streams) allow() {}
 
 func (s *streams) ready() (yes bool) {
-	s.beat.look(func(p *place) { yes = p.ready() })
+	s.beat.look(func(p *place) { yes = p.ready(time.Now()) })
 	return yes
 }
 

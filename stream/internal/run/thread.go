@@ -257,13 +257,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	if t.fatal != nil {
 		return false, t.fatal
 	}
-	if err := t.member.turn(ctx); err != nil {
-		return false, err
-	}
-	if t.spoiled {
-		fetches = nil // what was polled comes after what is read again now
-	}
-	if err := errors.Join(t.beginAgain(ctx), t.takeUp()); err != nil {
+	if err := errors.Join(t.member.turn(ctx), t.beginAgain(ctx), t.takeUp()); err != nil {
 		return false, err
 	}
 	if err := t.take(ctx, fetches); err != nil {
@@ -364,11 +358,11 @@ func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 
 // process lets the tasks work in turn until nothing is left or the time is up.
 func (t *thread) process(ctx context.Context) (more bool, err error) {
-	if t.e.paused.Load() || !t.member.ready() {
+	if t.e.paused.Load() {
 		return false, nil
 	}
 	end := time.Now().Add(workMost)
-	for {
+	for t.member.ready() { // a process may stand still for longer than its session anywhere
 		did := false
 		t.answered()
 		for _, a := range t.tasks {
@@ -388,6 +382,7 @@ func (t *thread) process(ctx context.Context) (more bool, err error) {
 			return true, nil
 		}
 	}
+	return false, nil
 }
 
 // turn gives a task its turn: records, then what is due by the wall clock.
