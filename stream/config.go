@@ -239,8 +239,8 @@ const (
 	ClassicProtocol
 	// StreamsProtocol lets the broker do so (KIP-1071; Kafka 4.2 and later). Session timeout, heartbeats and standbys are then the
 	// group's configuration on the broker. It is refused at the start where brokers do not finalize streams.version, where the
-	// topology reads a pattern of topics, and where the group has members that use another protocol. All members must have the
-	// same topology: brokers do not change it while there are any.
+	// topology reads a pattern of topics or InstanceID is set, and where the group has members that use another protocol. All
+	// members must have the same topology: brokers do not change it while there are any.
 	StreamsProtocol
 )
 

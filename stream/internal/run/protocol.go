@@ -34,6 +34,7 @@ type census struct {
 type facts struct {
 	speaks   bool // brokers know the requests and finalize the feature
 	patterns bool
+	static   bool // members are
 	group    census
 }
 
@@ -69,6 +70,8 @@ func (f facts) lacks() string {
 			streamsFeature, streamsLeast, streamsFeature, streamsLeast)
 	case f.patterns:
 		return "brokers do not know patterns of topics in the streams group protocol: name the topics, or use ClassicProtocol"
+	case f.static:
+		return "brokers do not know static members in the streams group protocol: leave Config.InstanceID out, or use ClassicProtocol"
 	}
 	return ""
 }
@@ -83,7 +86,7 @@ func (e *Engine) choose(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := facts{speaks: speaks(able), patterns: e.o.Program.Plan.Patterns() != nil}
+	f := facts{speaks: speaks(able), patterns: e.o.Program.Plan.Patterns() != nil, static: e.o.InstanceID != ""}
 	if f.lacks() == "" {
 		if f.group, err = e.census(ctx); err != nil {
 			return err

@@ -104,6 +104,8 @@ func TestTheProtocolThatIsPicked(t *testing.T) {
 		"streams is wanted":                 {StreamsProtocol, facts{speaks: true}, StreamsProtocol, "Config"},
 		"streams is wanted of old brokers":  {StreamsProtocol, facts{}, AutoProtocol, "streams.version=1"},
 		"streams is wanted with a pattern":  {StreamsProtocol, facts{speaks: true, patterns: true}, AutoProtocol, "name the topics"},
+		"a static member":                   {AutoProtocol, facts{speaks: true, static: true, group: census{streams: true}}, ClassicProtocol, "InstanceID"},
+		"streams is wanted statically":      {StreamsProtocol, facts{speaks: true, static: true}, AutoProtocol, "InstanceID"},
 		"streams is wanted of others":       {StreamsProtocol, facts{speaks: true, group: census{members: 2}}, AutoProtocol, "stop them first"},
 		"streams is wanted after a classic": {StreamsProtocol, facts{speaks: true, group: census{}}, StreamsProtocol, "Config"},
 	} {

@@ -50,6 +50,7 @@ func (s *streams) turn(ctx context.Context) error {
 		return now.fatal
 	case now.phase == expelled:
 		s.t.log.Warn("the group has given this member up; joining again")
+		s.t.rebalancing(ousted)
 		s.t.e.fail.At("lost-before")
 		s.t.lose()
 		s.t.e.fail.At("lost-after")
@@ -69,6 +70,7 @@ func (s *streams) turn(ctx context.Context) error {
 // reconcile gives up first, after a last commit, and then takes: the group is told of both at once.
 func (s *streams) reconcile(ctx context.Context, owned, target share) {
 	s.t.e.works(s.t.name, false)
+	s.t.rebalancing(others)
 	if gone := minus(owned.active, target.active); len(gone) > 0 {
 		s.t.e.fail.At("revoked-before")
 		s.t.give(ctx, gone)
