@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 // script is a coordinator that answers as told, and notes when it was asked.
 type script struct {
 	begun   time.Time
+	mu      sync.Mutex // guards what follows, and what answers reads
 	at      []time.Duration
 	epochs  []int32
 	forgot  int
@@ -23,6 +25,8 @@ type script struct {
 
 func (s *script) ask(_ context.Context, req kmsg.Request) (kmsg.Response, error) {
 	r := req.(*kmsg.StreamsGroupHeartbeatRequest)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.at = append(s.at, time.Since(s.begun))
 	s.epochs = append(s.epochs, r.MemberEpoch)
 	resp := kmsg.NewPtrStreamsGroupHeartbeatResponse()
@@ -34,6 +38,20 @@ func (s *script) ask(_ context.Context, req kmsg.Request) (kmsg.Response, error)
 }
 
 func (s *script) forget() { s.forgot++ }
+
+// last is the epoch that was said last.
+func (s *script) last() []int32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epochs[len(s.epochs)-1:]
+}
+
+// now changes what is answered.
+func (s *script) now(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
 
 // beating starts heartbeats to a script.
 func beating(t *testing.T, answers func(int, *kmsg.StreamsGroupHeartbeatRequest, *kmsg.StreamsGroupHeartbeatResponse) error) (*script, *heartbeat) {
@@ -90,18 +108,18 @@ func TestAThreadThatStallsIsTakenOutOfTheGroup(t *testing.T) {
 		h.alive()
 		time.Sleep(pollInterval)
 		synctest.Wait()
-		equal(t, []int32{s.epochs[len(s.epochs)-1]}, []int32{1})
+		equal(t, s.last(), []int32{1})
 		time.Sleep(10*time.Second + 500*time.Millisecond) // between two heartbeats
 		var now place
 		h.look(func(p *place) { now = *p })
-		equal(t, []int32{s.epochs[len(s.epochs)-1]}, []int32{-1})
+		equal(t, s.last(), []int32{-1})
 		if now.phase != expelled || now.identity().member != "" {
 			t.Errorf("it is %+v", now)
 		}
 		h.alive() // the thread has come back
 		h.change((*place).again)
 		synctest.Wait()
-		equal(t, []int32{s.epochs[len(s.epochs)-1]}, []int32{0})
+		equal(t, s.last(), []int32{0})
 		h.end()
 	})
 }
@@ -111,8 +129,7 @@ func TestACommitWaitsForTheEpochThatHasBegun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		epoch := int32(1)
 		var refusal *kerr.Error
-		_, h := beating(t, func(_ int, _ *kmsg.StreamsGroupHeartbeatRequest, resp *kmsg.StreamsGroupHeartbeatResponse) error {
-			time.Sleep(10 * time.Millisecond)
+		s, h := beating(t, func(_ int, _ *kmsg.StreamsGroupHeartbeatRequest, resp *kmsg.StreamsGroupHeartbeatResponse) error {
 			if resp.MemberEpoch = epoch; refusal != nil {
 				resp.ErrorCode = refusal.Code
 			}
@@ -123,11 +140,11 @@ func TestACommitWaitsForTheEpochThatHasBegun(t *testing.T) {
 		if h.renewed(t.Context(), old) {
 			t.Error("the epoch is the same, and it says that it is renewed")
 		}
-		epoch = 2
+		s.now(func() { epoch = 2 })
 		if !h.renewed(t.Context(), old) {
 			t.Error("the new epoch was not waited for")
 		}
-		refusal = kerr.FencedMemberEpoch
+		s.now(func() { refusal = kerr.FencedMemberEpoch })
 		if h.renewed(t.Context(), identity{"m", 2}) {
 			t.Error("an expelled member is renewed")
 		}
