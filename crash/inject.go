@@ -83,13 +83,6 @@ func (r *rig) judgeProgress(f fault, out *Outcome) error {
 	return nil
 }
 
-// progress waits until n records have come out.
-func (r *rig) progress(ctx context.Context, n int64) error {
-	ctx, cancel := context.WithTimeout(ctx, r.o.Patience)
-	defer cancel()
-	return r.watch.reach(ctx, n)
-}
-
 // strike does a fault from its beginning to its end. The marker is written right after the beginning.
 func (r *rig) strike(ctx context.Context, f fault) (*wait, error) {
 	switch f.kind {

@@ -113,21 +113,22 @@ func (r *rig) attack(ctx context.Context) error {
 	}
 	r.feed.flow(ctx, r.o.Records-r.feed.sent(), 4*r.o.Rate) // whatever the faults left to do
 	v, err := r.finish(ctx)
-	r.report.Verdict = v
+	r.report.Verdict, r.report.Deserters = v, append([]string{}, r.gone...)
 	return err
 }
 
 func (r *rig) injectAll(ctx context.Context) error {
 	for i, f := range schedule(r.o) {
 		out, err := r.inject(ctx, i+1, f)
-		gone, gerr := r.fleet.deserters()
-		r.report.Deserters = append(r.report.Deserters, gone...)
-		if err := errors.Join(err, gerr, r.feed.failure()); err != nil {
-			return errors.Join(append([]error{err}, texts(gone)...)...)
+		before := len(r.report.Deserters)
+		err = errors.Join(err, r.tend(), r.feed.failure())
+		r.report.Deserters = append([]string{}, r.gone...)
+		if err != nil {
+			return errors.Join(append([]error{err}, texts(r.gone[before:])...)...)
 		}
 		r.report.Faults = append(r.report.Faults, out)
 		r.o.Log.Info("fault", "number", out.Number, "kind", out.Kind, "victims", out.Victims, "length", short(out.Length), "before", out.Before,
-			"during", out.During, "recovery", short(out.Recovery), "return", short(out.Return), "silence", short(out.Silence), "sent", r.feed.sent(), "deserters", len(gone))
+			"during", out.During, "recovery", short(out.Recovery), "return", short(out.Return), "silence", short(out.Silence), "sent", r.feed.sent(), "deserters", len(r.gone)-before)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -68,12 +67,10 @@ func (c *scenario) exact(crashed bool) {
 	c.t.Helper()
 	v, err := c.finish(c.t.Context())
 	c.must(err)
-	gone, err := c.fleet.deserters()
-	c.must(err)
 	c.t.Logf("%d records in, %d counted, %d joined: %d lost, %d doubled, excess %.3f %% of the counts, %.3f %% of the joined; %s",
 		v.Left+v.Right, v.Counts.Expected, v.Joined.Expected, v.Lost, v.Doubled, v.Counts.Excess, v.Joined.Excess, time.Since(c.start).Round(100*time.Millisecond))
-	if v.Lost+v.Doubled+v.Strange > 0 || len(gone) > 0 {
-		c.t.Errorf("%v %v", v.Complaints, gone)
+	if v.Lost+v.Doubled+v.Strange > 0 || len(c.gone) > 0 {
+		c.t.Errorf("%v %v", v.Complaints, c.gone)
 	}
 	if over := v.Counts.Excess + v.Windows.Excess + v.Joined.Excess; over > 0 && (!crashed || c.o.Guarantee == ExactlyOnce) {
 		c.t.Errorf("%.3f %% in excess", over)
@@ -84,9 +81,7 @@ func TestScenarioAProcessIsKilledInTheMiddle(t *testing.T) {
 	eachGuarantee(t, 1, func(c *scenario) {
 		c.feedAll(60_000)
 		c.must(c.stage.start())
-		ctx, cancel := context.WithTimeout(t.Context(), c.o.Patience)
-		defer cancel()
-		c.must(c.watch.reach(ctx, 20_000))
+		c.must(c.progress(t.Context(), 20_000))
 		c.must(c.fleet.kill(0))
 		c.t.Logf("killed after %d records had come out", c.watch.output())
 		c.must(c.stage.start())

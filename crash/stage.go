@@ -30,6 +30,7 @@ type stage struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	marked  int
+	gone    []string // the workers that have ended by themselves
 }
 
 // newStage makes the topics; no worker runs yet. Worker i finds the broker at addrs[i].
@@ -127,18 +128,57 @@ func (s *stage) mark(ctx context.Context) *wait {
 	return w
 }
 
+// tend starts workers again that have ended by themselves, as whoever operates them would, and remembers that they have.
+func (s *stage) tend() error {
+	gone, err := s.fleet.deserters()
+	s.gone = append(s.gone, gone...)
+	return err
+}
+
 // through waits until a marker has come out.
 func (s *stage) through(ctx context.Context, w *wait) error {
-	late := time.NewTimer(s.o.Patience)
-	defer late.Stop()
-	select {
-	case <-w.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-late.C:
-		n, one := s.watch.missing(w)
-		return fmt.Errorf("crash: after %s a marker is not through: %d outputs are missing, one of them %q", s.o.Patience, n, one)
+	ctx, cancel := context.WithTimeout(ctx, s.o.Patience)
+	defer cancel()
+	tick := time.NewTicker(tending)
+	defer tick.Stop()
+	for {
+		select {
+		case <-w.done:
+			return s.tend()
+		case <-ctx.Done():
+			n, one := s.watch.missing(w)
+			return fmt.Errorf("crash: within %s a marker has not come through: %d outputs are missing, one of them %q: %w", s.o.Patience, n, one, ctx.Err())
+		case <-tick.C:
+			if err := s.tend(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// tending is how often the workers are looked after.
+const tending = 200 * time.Millisecond
+
+// progress waits until n ordinary records have come out.
+func (s *stage) progress(ctx context.Context, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Patience)
+	defer cancel()
+	tick := time.NewTicker(tending)
+	defer tick.Stop()
+	for {
+		seen, changed := s.watch.outputs()
+		if seen >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("crash: %d records have come out, waited for %d: %w", seen, n, ctx.Err())
+		case <-tick.C:
+			if err := s.tend(); err != nil {
+				return err
+			}
+		}
 	}
 }
 

@@ -122,19 +122,9 @@ func (w *watch) quiet() time.Duration {
 	return longest
 }
 
-// reach waits until n ordinary records have come out.
-func (w *watch) reach(ctx context.Context, n int64) error {
-	for {
-		w.mu.Lock()
-		seen, changed := w.seen, w.changed
-		w.mu.Unlock()
-		if seen >= n {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return fmt.Errorf("%d records have come out, waited for %d: %w", seen, n, ctx.Err())
-		}
-	}
+// outputs is output, and a channel that is closed when there is more.
+func (w *watch) outputs() (int64, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen, w.changed
 }
