@@ -51,7 +51,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		CommitInterval: c.CommitInterval, PurgeInterval: min(purgeInterval, purgeCommits*c.CommitInterval), Buffered: c.BufferedRecords,
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
-		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
+		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, FetchTimeout: c.FetchTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
 		GroupProtocol: run.Protocol(c.GroupProtocol), StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
 	})

@@ -46,6 +46,9 @@ type Config struct {
 	DeadLetterTopic string
 	// GroupProtocol is how instances agree on who works on what. Default: AutoProtocol, that of the group.
 	GroupProtocol GroupProtocol
+	// FetchTimeout is how long a partition may have records that do not arrive before its stream thread goes on with a new
+	// client, from the last commit; millrun_stream_watchdog_total counts it. Default: 1m; -1 never looks.
+	FetchTimeout time.Duration
 	// Guarantee is what happens to a record's effects upon failure. Default: AtLeastOnce.
 	Guarantee Guarantee
 	// InstanceID makes the stream threads static members of the group (KIP-345): the thread with number n is InstanceID-n. An
@@ -142,6 +145,9 @@ func (c *Config) defaults() {
 		if c.Guarantee == ExactlyOnce {
 			c.CommitInterval = 100 * time.Millisecond
 		}
+	}
+	if c.FetchTimeout == 0 {
+		c.FetchTimeout = time.Minute
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()

@@ -86,6 +86,7 @@ type Options struct {
 	TransactionTimeout time.Duration
 	TaskTimeout        time.Duration // how long commits may fail
 	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever
+	FetchTimeout       time.Duration // how long records may be there that do not arrive; negative: for ever
 	GroupProtocol      Protocol
 	StateDir           string        // below it stores on disk are kept
 	StateCleanupDelay  time.Duration // how long the directory of a task that has left is kept; negative: for ever

@@ -73,6 +73,7 @@ type thread struct {
 	fetched    map[part]task.Offset
 	paused     map[part]bool
 	rewound    map[part]bool // in the turn at work
+	dog        watchdog
 	restore    *restorer
 	pool       *pool // of slow work
 	asked      bool  // for a commit
@@ -151,6 +152,7 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 	clear(t.awaited)
 	clear(t.fetched)
 	clear(t.paused)
+	t.dog.begin()
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	t.life = life
@@ -276,7 +278,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	if err := t.producer.check(ctx); err != nil {
 		return false, err
 	}
-	if err := t.maybeCommit(ctx); err != nil {
+	if err := errors.Join(t.maybeCommit(ctx), t.watch()); err != nil {
 		return false, err
 	}
 	t.purge()

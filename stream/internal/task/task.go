@@ -221,6 +221,9 @@ func (t *Task) Add(topic string, in []Input) {
 // Buffered is how many records of a topic wait.
 func (t *Task) Buffered(topic string) int { return t.byTopic[topic].n }
 
+// Next is the offset of a topic's partition that the consumer reads next; -1 if it is not known.
+func (t *Task) Next(topic string) int64 { return t.byTopic[topic].next }
+
 // Advance tells that the consumer has gone on to an offset without records, behind a transaction's marker.
 func (t *Task) Advance(topic string, next int64, epoch int32) { t.byTopic[topic].advance(next, epoch) }
 
