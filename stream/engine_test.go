@@ -257,6 +257,8 @@ func TestQueriesReadWhatThisInstanceHolds(t *testing.T) {
 	a, stop := c.app(wordCount(), stream.Config{ApplicationID: "query", Threads: 2})
 	c.latest("word-counts", int64Of, map[string]int64{"a": 2, "b": 1, "c": 1})
 	h := state.TimestampedKeyValue[string, int64]("counts")
+	c.steady("query", 2) // tasks move from the first thread to the second while both work
+	until(t, func() bool { return a.State() == stream.Running })
 	store, err := a.Query(h)
 	if err != nil {
 		t.Fatal(err)
