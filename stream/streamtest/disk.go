@@ -21,7 +21,7 @@ func (d *Driver) home(p int32) func(name string) (store.Home, error) {
 		if owner.disk == nil {
 			owner.disk = d.prog.Disk.InMemory()
 		}
-		h, err := owner.disk.Open(path.Join(strconv.Itoa(int(p)), name))
+		h, err := owner.disk.Open(path.Join(strconv.Itoa(int(p)), name), d.prog.Stores[name].Shape)
 		if err == nil {
 			owner.homes = append(owner.homes, h)
 		}

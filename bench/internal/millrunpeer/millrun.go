@@ -16,6 +16,7 @@ import (
 
 	"github.com/millrun/millrun/bench/internal/peer"
 	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/state/pebble"
 )
 
 const (
@@ -28,6 +29,11 @@ const (
 // Main runs the peer with the contract's flags.
 func Main(argv []string) {
 	a := peer.Parse(name, argv)
+	stop, err := profile(a)
+	if err != nil {
+		peer.Fatal(err)
+	}
+	defer stop()
 	r := &runner{args: a, began: time.Now(), done: make(chan struct{})}
 	if err := r.run(context.Background()); err != nil {
 		peer.Fatal(err)
@@ -77,7 +83,7 @@ func (r *runner) config() stream.Config {
 	if r.args.Guarantee == "eos" {
 		guarantee = stream.ExactlyOnce
 	}
-	return stream.Config{
+	cfg := stream.Config{
 		ApplicationID:     r.args.AppID,
 		Brokers:           r.args.Brokers,
 		CacheBytes:        -1, // every update reaches changelog and output, as with raw, goka and ks-*
@@ -86,8 +92,13 @@ func (r *runner) config() stream.Config {
 		Guarantee:         guarantee,
 		Log:               slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		ReplicationFactor: 1,
+		StateDir:          r.args.StateDir,
 		Threads:           r.args.Threads,
 	}
+	if r.args.Store == "disk" {
+		cfg.Stores = pebble.Engine()
+	}
+	return cfg
 }
 
 func (r *runner) topology(b *stream.Builder) error {

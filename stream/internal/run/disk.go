@@ -38,8 +38,8 @@ func (e *Engine) claim(id task.ID) (*statedir.Task, error) {
 // changelog.
 func (t *thread) home(id task.ID, dir *statedir.Task) func(name string) (store.Home, error) {
 	return func(name string) (store.Home, error) {
-		path := filepath.Join(dir.Path(), name)
-		h, err := t.e.o.Program.Disk.Open(path)
+		path, shape := filepath.Join(dir.Path(), name), t.e.o.Program.Stores[name].Shape
+		h, err := t.e.o.Program.Disk.Open(path, shape)
 		if !errors.Is(err, store.ErrDamaged) {
 			return h, err
 		}
@@ -48,7 +48,7 @@ func (t *thread) home(id task.ID, dir *statedir.Task) func(name string) (store.H
 		if err := t.e.o.Program.Disk.Remove(path); err != nil {
 			return nil, err
 		}
-		return t.e.o.Program.Disk.Open(path)
+		return t.e.o.Program.Disk.Open(path, shape)
 	}
 }
 

@@ -22,6 +22,24 @@ type Reader interface {
 	Len() (int64, error)
 }
 
+// Timed is a Reader of rows that live by their time, which does less where old ones are not asked for.
+type Timed interface {
+	Reader
+	// SeekSince is Seek that may pass over rows of a time before since.
+	SeekSince(since int64, key []byte, reverse, past bool) (k, v []byte, ok bool, err error)
+}
+
+// Since is a Reader of rows as seen from a time on: it may pass over older ones.
+type Since struct {
+	Timed
+	Time int64
+}
+
+// Seek finds a neighbour.
+func (s *Since) Seek(key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {
+	return s.SeekSince(s.Time, key, reverse, past)
+}
+
 // Bytes is a task's store as the typed edge sees it. Owned by the task's goroutine.
 type Bytes interface {
 	Reader

@@ -52,9 +52,10 @@ type Home interface {
 
 // Backend makes homes.
 type Backend interface {
-	// Open opens the home in a directory, which one process has to itself, or makes it. The error is ErrDamaged if the
-	// directory cannot be read any more and has to be removed.
-	Open(dir string) (Home, error)
+	// Open opens the home in a directory, which one process has to itself, or makes it. The shape is that of the rows, where
+	// they live by their time, else nil. The error is ErrDamaged if the directory cannot be read any more and has to be
+	// removed.
+	Open(dir string, shape *Shape) (Home, error)
 	// Remove deletes the home in a directory, which nobody has open; there need not be one.
 	Remove(dir string) error
 	// InMemory is the same with directories that are in memory only, and begin empty: for tests.

@@ -11,6 +11,7 @@ import (
 // zero value is made ready by Begin, and may be used again.
 type Scan struct {
 	r        Reader
+	timed    Timed // r, where it is one
 	shape    *Shape
 	one      bool
 	low      []byte // the lowest and highest of the keys, nil where open
@@ -29,6 +30,7 @@ type Scan struct {
 // Begin starts a scan. For one key low and high are the same; nil is without limit. The slices are copied.
 func (s *Scan) Begin(r Reader, shape *Shape, low, high []byte, one bool, least, most int64, reverse bool) {
 	s.r, s.shape, s.one, s.reverse = r, shape, one, reverse
+	s.timed, _ = r.(Timed)
 	s.low, s.high = keep(s.low, low), keep(s.high, high)
 	if least < 0 {
 		least = 0
@@ -115,7 +117,11 @@ func (s *Scan) leave(segment int64) {
 // Next is the next row; the slices are the store's.
 func (s *Scan) Next() (key, value []byte, ok bool, err error) {
 	for !s.done {
-		key, value, ok, err = s.r.Seek(s.at, s.reverse, s.past)
+		if s.timed != nil {
+			key, value, ok, err = s.timed.SeekSince(s.min, s.at, s.reverse, s.past)
+		} else {
+			key, value, ok, err = s.r.Seek(s.at, s.reverse, s.past)
+		}
 		if !ok || err != nil {
 			return nil, nil, false, err
 		}

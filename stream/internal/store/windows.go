@@ -20,6 +20,7 @@ type Windows struct {
 	missed int   // rows that were removed before they were asked for
 	seq    int32 // the highest put
 	space  []byte
+	since  *Since // rows, where they can be seen from a time on; else nil
 }
 
 // NewWindows returns a store over its rows and, where the shape has a second order, their keys in that order.
@@ -27,6 +28,9 @@ func NewWindows(s *Shape, rows, second Map) *Windows {
 	w := &Windows{shape: s, rows: rows}
 	if s.ByTime {
 		w.index = second
+	}
+	if t, ok := rows.(Timed); ok {
+		w.since = &Since{Timed: t}
 	}
 	w.newest.Store(-1)
 	w.closed = -1
@@ -133,6 +137,15 @@ func (w *Windows) get(r Reader, key []byte) ([]byte, bool, error) {
 // Seek finds a neighbour that can still be read.
 func (w *Windows) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
 	return w.seek(w.rows, key, reverse, past)
+}
+
+// SeekSince finds a neighbour that can still be read; see Timed.
+func (w *Windows) SeekSince(since int64, key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
+	if w.since == nil {
+		return w.seek(w.rows, key, reverse, past)
+	}
+	w.since.Time = max(since, w.shape.live(w.newest.Load()))
+	return w.seek(w.since, key, reverse, past)
 }
 
 func (w *Windows) seek(r Reader, key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {

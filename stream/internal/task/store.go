@@ -16,6 +16,7 @@ type Store struct {
 	home     store.Home // where it outlives the task; nil: nowhere
 	rows     kept
 	windows  *store.Windows  // rows, where they live for a time only
+	since    store.Since     // the same, seen from a time on
 	versions *store.Versions // instead of rows
 	recent   *store.Recency  // nil: there is no limit to the number of rows
 	expiry   *store.Expiry   // nil: rows live for ever
@@ -53,7 +54,7 @@ func newStore(spec *StoreSpec, t *Task) (*Store, error) {
 	}
 	if spec.Shape != nil {
 		s.windows = store.NewWindows(spec.Shape, rows, second)
-		s.rows = s.windows
+		s.rows, s.since.Timed = s.windows, s.windows
 	}
 	if s.home != nil && s.windows != nil {
 		s.windows.Resume(s.home.Mark().Note)
@@ -86,6 +87,20 @@ func (s *Store) Seek(key []byte, reverse, past bool) ([]byte, []byte, bool, erro
 		k, v, ok, err = s.cache.Seek(s.rows, key, reverse, past)
 	} else {
 		k, v, ok, err = s.rows.Seek(key, reverse, past)
+	}
+	return k, v, ok, s.unread(err)
+}
+
+// SeekSince finds a neighbour, and may pass over rows of a windowed store before a time; see store.Timed.
+func (s *Store) SeekSince(since int64, key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {
+	switch {
+	case s.windows == nil:
+		return s.Seek(key, reverse, past)
+	case s.cache != nil:
+		s.since.Time = since
+		k, v, ok, err = s.cache.Seek(&s.since, key, reverse, past)
+	default:
+		k, v, ok, err = s.windows.SeekSince(since, key, reverse, past)
 	}
 	return k, v, ok, s.unread(err)
 }

@@ -23,14 +23,15 @@ import (
 )
 
 // defaultCache is what Engine takes without CacheBytes.
-const defaultCache = 64 << 20
+const defaultCache = 96 << 20
 
 // Option is a setting of Engine.
 type Option func(*settings)
 
 type settings struct{ cache int64 }
 
-// CacheBytes is how many bytes of their files all stores of the engine keep in memory together. Default: 64 MiB.
+// CacheBytes is how many bytes of what is on disk all stores of the engine keep in memory together: two thirds for blocks of
+// files, one for single rows that were used lately. Default: 96 MiB.
 func CacheBytes(n int64) Option { return func(s *settings) { s.cache = n } }
 
 // Engine keeps stores on disk. It may serve several applications, which then share its cache. Safe for concurrent use.

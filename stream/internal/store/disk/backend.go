@@ -14,7 +14,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/store"
 )
 
-// Backend opens homes that share a cache of blocks. Safe for concurrent use.
+// Backend opens homes that share a cache. Safe for concurrent use.
 type Backend struct {
 	cacheBytes int64
 	fs         vfs.FS
@@ -26,7 +26,10 @@ type Backend struct {
 
 var _ store.Backend = (*Backend)(nil)
 
-// New returns a Backend whose homes together keep as many bytes of their files in memory.
+// rowsPart is the part of the cache that single rows get; blocks of files get the rest.
+const rowsPart = 3
+
+// New returns a Backend whose homes together keep as many bytes of what is in their files in memory.
 func New(cacheBytes int64) *Backend { return &Backend{cacheBytes: cacheBytes, fs: vfs.Default} }
 
 // InMemory is the same with directories in memory.
@@ -36,8 +39,8 @@ func (b *Backend) InMemory() store.Backend { return On(b.cacheBytes, vfs.NewMem(
 func On(cacheBytes int64, fs vfs.FS) *Backend { return &Backend{cacheBytes: cacheBytes, fs: fs} }
 
 // Open opens the home in dir, or makes it; see store.Backend.
-func (b *Backend) Open(dir string) (store.Home, error) {
-	h, err := b.open(dir)
+func (b *Backend) Open(dir string, shape *store.Shape) (store.Home, error) {
+	h, err := b.open(dir, shape)
 	if err != nil {
 		return nil, err // not h: a nil *Home is no nil store.Home
 	}
@@ -57,9 +60,16 @@ func (b *Backend) hold() *pebble.Cache {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.homes++; b.cache == nil {
-		b.cache = pebble.NewCache(b.cacheBytes)
+		b.cache = pebble.NewCache(b.cacheBytes - b.cacheBytes/rowsPart)
 	}
 	return b.cache
+}
+
+// share is how many bytes of single rows a home may keep in memory as things are.
+func (b *Backend) share() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cacheBytes / rowsPart / int64(b.homes)
 }
 
 // release takes it back; the last one ends the cache.

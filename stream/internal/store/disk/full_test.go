@@ -24,7 +24,7 @@ func TestAFullDiskIsAnErrorAndCostsNoCommit(t *testing.T) {
 		}
 		return nil
 	}))
-	s, err := On(1<<20, fs).open("store")
+	s, err := On(1<<20, fs).open("store", nil)
 	ok(t, err)
 	rows := s.Map(store.Rows)
 	rows.Put([]byte("a"), []byte("1"))
@@ -41,7 +41,7 @@ func TestAFullDiskIsAnErrorAndCostsNoCommit(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	full.Store(false)
-	again, err := On(1<<20, mem).open("store")
+	again, err := On(1<<20, mem).open("store", nil)
 	ok(t, err)
 	defer func() { ok(t, again.Close()) }()
 	v, found, err := again.Map(store.Rows).Get([]byte("a"))

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/millrun/millrun/stream/internal/store"
@@ -48,7 +49,7 @@ const (
 
 // head is one row, written with the rows of its commit.
 type head struct {
-	rows int64 // in the map store.Rows
+	rows int64 // in the map store.Rows, where they have no time
 	mark store.Mark
 }
 
@@ -76,29 +77,45 @@ type Home struct {
 
 var _ store.Home = (*Home)(nil)
 
+// filterBits is the size of the filters that tell a key which is not in a file, in bits for each key: one key in a hundred is
+// looked for in vain.
+const filterBits = 10
+
 // memTable is how many bytes of committed rows a database keeps in memory before it sorts them into a file, and stalled how
 // many of them may wait for that: without end, since whoever commits must be told that files cannot be written, not wait.
 const memTable, stalled = 8 << 20, 1 << 20
 
-func (b *Backend) open(dir string) (*Home, error) {
+func (b *Backend) open(dir string, shape *store.Shape) (*Home, error) {
 	h := &Home{dir: dir, backend: b, trouble: newTrouble()}
 	for i := range h.maps {
 		h.maps[i] = newRows(h, i)
 	}
-	if err := h.begin(b.hold(), b.fs); err != nil {
+	h.maps[store.Rows].shape = shape
+	if err := h.begin(h.options(b.hold(), b.fs)); err != nil {
 		b.release()
 		return nil, err
 	}
 	return h, nil
 }
 
-func (h *Home) begin(cache *pebble.Cache, fs vfs.FS) (err error) {
-	defer h.attempt(&err)
-	db, err := pebble.Open(h.dir, &pebble.Options{
+func (h *Home) options(cache *pebble.Cache, fs vfs.FS) *pebble.Options {
+	o := &pebble.Options{
 		Cache: cache, FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{pebble.DefaultLogger}, DisableWAL: true,
 		MemTableSize: memTable, MemTableStopWritesThreshold: stalled,
 		EventListener: &pebble.EventListener{BackgroundError: h.trouble.note},
-	})
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBits)
+	}
+	if s := h.maps[store.Rows].shape; s != nil {
+		o.BlockPropertyCollectors = collectors(s)
+	}
+	return o
+}
+
+func (h *Home) begin(o *pebble.Options) (err error) {
+	defer h.attempt(&err)
+	db, err := pebble.Open(h.dir, o)
 	if err != nil {
 		return h.failed("open", damaged(err))
 	}

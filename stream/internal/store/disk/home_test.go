@@ -111,7 +111,7 @@ type opened struct {
 }
 
 func open(dir string, fs vfs.FS) (*opened, error) {
-	h, err := On(1<<20, fs).open(dir)
+	h, err := On(1<<20, fs).open(dir, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -296,7 +296,7 @@ func TestOthersReadWhileOneWrites(t *testing.T) {
 func TestBothMapsAreCommittedTogether(t *testing.T) {
 	t.Parallel()
 	fs := vfs.NewMem()
-	h, err := On(1<<20, fs).open("store")
+	h, err := On(1<<20, fs).open("store", nil)
 	ok(t, err)
 	h.Map(store.Rows).Put([]byte("s"), []byte("row"))
 	h.Map(store.Second).Put([]byte("s"), []byte{})
@@ -307,7 +307,7 @@ func TestBothMapsAreCommittedTogether(t *testing.T) {
 	}
 	ok(t, h.Commit(store.Mark{Position: 2}))
 	ok(t, h.Close())
-	h, err = On(1<<20, fs).open("store")
+	h, err = On(1<<20, fs).open("store", nil)
 	ok(t, err)
 	defer func() { ok(t, h.Close()) }()
 	if got := all(t, h.Map(store.Rows), false); len(got) != 1 || got[0] != [2]string{"s", "row"} {

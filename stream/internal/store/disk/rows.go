@@ -9,18 +9,20 @@ import (
 	"github.com/millrun/millrun/stream/internal/store"
 )
 
-// rows is one map of a home. Changes since the last commit are pending; they hide what is on disk. What the last commit wrote
-// is kept beside it until the next, since most of what is read was written a moment ago.
+// rows is one map of a home. Changes since the last commit are pending; they hide what is on disk.
 type rows struct {
 	h      *Home
 	letter byte
+	shape  *store.Shape // nil: rows have no time
 
 	pending *store.Tree // a mark, and the value
-	recent  *store.Tree // the same, committed
+	known   known       // of what is committed
 	cut     []byte      // rows on disk before this key are removed; nil: none are
 	bytes   int64       // of keys and values that were put since the last commit
 	scratch []byte
 	it      *pebble.Iterator // the writer's own, as of the last commit; nil until it is needed
+	newer   *pebble.Iterator // the same, but rows before since may be hidden from it
+	since   int64
 }
 
 var _ store.Map = (*rows)(nil)
@@ -32,7 +34,7 @@ const (
 )
 
 func newRows(h *Home, which int) *rows {
-	return &rows{h: h, letter: firstMap + byte(which), pending: store.NewTree(), recent: store.NewTree()}
+	return &rows{h: h, letter: firstMap + byte(which), pending: store.NewTree(), known: newKnown()}
 }
 
 // disk is a row's key in the database.
@@ -43,11 +45,7 @@ func (r *rows) disk(key []byte) []byte {
 // Put sets a row, or removes it where value is nil. Until Commit the change is in memory only. It always says true: nothing
 // is too old to be kept.
 func (r *rows) Put(key, value []byte) bool {
-	r.scratch = append(r.scratch[:0], removed)
-	if value != nil {
-		r.scratch[0] = set
-		r.scratch = append(r.scratch, value...)
-	}
+	r.mark(value, value != nil)
 	r.h.mu.Lock() // readers copy what the tree overwrites
 	defer r.h.mu.Unlock()
 	r.bytes += int64(r.pending.Set(key, r.scratch))
@@ -59,7 +57,7 @@ func (r *rows) RemoveBefore(key []byte) {
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()
 	r.pending.RemoveBefore(key)
-	r.recent.RemoveBefore(key)
+	r.known.removeBefore(key)
 	if bytes.Compare(r.cut, key) < 0 {
 		r.cut = append(r.cut[:0], key...)
 	}
@@ -74,27 +72,32 @@ func (r *rows) Get(key []byte) ([]byte, bool, error) {
 }
 
 func (r *rows) find(key []byte) ([]byte, bool, error) {
-	for _, t := range [...]*store.Tree{r.pending, r.recent} {
-		if v, ok, err := t.Get(key); ok || err != nil {
-			if err != nil || v[0] == removed {
-				return nil, false, err
-			}
-			return v[1:], true, nil
-		}
+	if v, ok, err := r.pending.Get(key); ok || err != nil {
+		return unmarked(v, err)
+	}
+	return r.before(key)
+}
+
+// before finds a value as of the last commit, and remembers it.
+func (r *rows) before(key []byte) ([]byte, bool, error) {
+	if v, ok, err := r.known.get(key); ok || err != nil {
+		return unmarked(v, err)
 	}
 	if r.isCut(key) {
 		return nil, false, nil
 	}
-	return r.h.get(r.disk(key))
+	v, ok, err := r.h.get(r.disk(key))
+	if err == nil {
+		r.mark(v, ok)
+		r.known.learn(key, r.scratch)
+	}
+	return v, ok, err
 }
-
-// isCut says whether a row on disk has been removed by RemoveBefore.
-func (r *rows) isCut(key []byte) bool { return r.cut != nil && bytes.Compare(key, r.cut) < 0 }
 
 // was says whether a row is there as of the last commit.
 func (r *rows) was(key []byte) (bool, error) {
-	if v, ok, err := r.recent.Get(key); ok || err != nil {
-		return ok && v[0] == set, err
+	if there, ok := r.known.there(key); ok {
+		return there, nil
 	}
 	if r.isCut(key) {
 		return false, nil
@@ -102,6 +105,26 @@ func (r *rows) was(key []byte) (bool, error) {
 	_, ok, err := r.h.get(r.disk(key))
 	return ok, err
 }
+
+// mark makes r.scratch what a tree keeps of a value.
+func (r *rows) mark(value []byte, there bool) {
+	r.scratch = append(r.scratch[:0], removed)
+	if there {
+		r.scratch[0] = set
+		r.scratch = append(r.scratch, value...)
+	}
+}
+
+// unmarked is the value of what a tree keeps.
+func unmarked(v []byte, err error) ([]byte, bool, error) {
+	if err != nil || v[0] == removed {
+		return nil, false, err
+	}
+	return v[1:], true, nil
+}
+
+// isCut says whether a row on disk has been removed by RemoveBefore.
+func (r *rows) isCut(key []byte) bool { return r.cut != nil && bytes.Compare(key, r.cut) < 0 }
 
 // each visits the pending changes.
 func (r *rows) each(visit func(key, value []byte) error) error {
@@ -114,10 +137,16 @@ func (r *rows) each(visit func(key, value []byte) error) error {
 	return err
 }
 
-// Len is the number of rows. It looks up each change that is not yet committed.
+// counted says whether the home knows the number of rows. Where they have times it is not asked for, and they are counted.
+func (r *rows) counted() bool { return r.letter == firstMap+store.Rows && r.shape == nil }
+
+// Len is the number of rows. It looks up each change that is not yet committed, or reads all rows; see counted.
 func (r *rows) Len() (int64, error) {
 	if r.h.db == nil {
 		return 0, ErrClosed
+	}
+	if !r.counted() {
+		return r.count()
 	}
 	n, err := r.lost()
 	if err != nil {
@@ -130,6 +159,19 @@ func (r *rows) Len() (int64, error) {
 		return err
 	})
 	return n, err
+}
+
+// count reads all rows.
+func (r *rows) count() (n int64, err error) {
+	it, err := r.iterate(nil)
+	if err != nil {
+		return 0, err
+	}
+	k, _, ok, err := r.neighbour(it, nil, false, false)
+	for ; ok; k, _, ok, err = r.neighbour(it, k, false, true) {
+		n++
+	}
+	return n, errors.Join(err, it.Close())
 }
 
 // gain is by how much a pending change changes the number of rows.
@@ -149,7 +191,7 @@ func (r *rows) gain(key, value []byte) (int64, error) {
 
 // lost is by how much RemoveBefore has changed the number of rows on disk.
 func (r *rows) lost() (n int64, err error) {
-	if r.cut == nil || r.letter != firstMap {
+	if r.cut == nil || !r.counted() {
 		return 0, nil
 	}
 	it, err := r.h.db.NewIter(&pebble.IterOptions{LowerBound: []byte{r.letter}, UpperBound: r.disk(r.cut)})
@@ -176,7 +218,7 @@ func (r *rows) write(b *pebble.Batch) (gained int64, err error) {
 		}
 	}
 	err = r.each(func(key, value []byte) error {
-		if r.letter == firstMap {
+		if r.counted() {
 			n, err := r.gain(key, value)
 			if err != nil {
 				return err
@@ -195,7 +237,8 @@ func (r *rows) write(b *pebble.Batch) (gained int64, err error) {
 // committed is called when the changes are on disk.
 func (r *rows) committed() {
 	if n, _ := r.pending.Len(); n > 0 { // a tree never fails
-		r.recent, r.pending, r.bytes = r.pending, store.NewTree(), 0
+		r.known.add(r.pending, r.bytes, r.h.backend.share())
+		r.pending, r.bytes = store.NewTree(), 0
 	}
 	r.cut = nil
 	_ = r.rest() // it only reads
@@ -203,17 +246,18 @@ func (r *rows) committed() {
 
 // revert forgets the pending changes.
 func (r *rows) revert() {
-	r.pending, r.recent, r.bytes, r.cut = store.NewTree(), store.NewTree(), 0, nil
+	r.pending, r.known, r.bytes, r.cut = store.NewTree(), newKnown(), 0, nil
 }
 
-// rest closes the writer's iterator.
-func (r *rows) rest() error {
-	if r.it == nil {
-		return nil
+// rest closes the writer's iterators.
+func (r *rows) rest() (err error) {
+	for _, it := range [...]**pebble.Iterator{&r.it, &r.newer} {
+		if *it != nil {
+			err = errors.Join(err, (*it).Close())
+			*it = nil
+		}
 	}
-	it := r.it
-	r.it = nil
-	return it.Close()
+	return err
 }
 
 // Seek finds a neighbour; see store.Reader.
@@ -222,20 +266,48 @@ func (r *rows) Seek(key []byte, reverse, past bool) (k, v []byte, ok bool, err e
 		return nil, nil, false, ErrClosed
 	}
 	if r.it == nil {
-		if r.it, err = r.iterate(); err != nil {
+		if r.it, err = r.iterate(nil); err != nil {
 			return nil, nil, false, err
 		}
 	}
 	return r.neighbour(r.it, key, reverse, past)
 }
 
+// SeekSince finds a neighbour, and may pass over rows before a time; see store.Timed.
+func (r *rows) SeekSince(since int64, key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {
+	if r.shape == nil || r.h.db == nil {
+		return r.Seek(key, reverse, past)
+	}
+	if r.newer == nil || since < r.since {
+		if err := r.look(since); err != nil {
+			return nil, nil, false, err
+		}
+	}
+	return r.neighbour(r.newer, key, reverse, past)
+}
+
+// look makes the iterator for rows from a time on, and somewhat before, since the next may ask for those.
+func (r *rows) look(since int64) (err error) {
+	if r.newer != nil {
+		if err := r.newer.Close(); err != nil {
+			return r.h.failed("read", err)
+		}
+	}
+	r.since = since - max(r.shape.Size, leastSlack)
+	r.newer, err = r.iterate(newerThan(r.since))
+	return err
+}
+
+// leastSlack is by how many milliseconds two readers in a row may differ without a new iterator.
+const leastSlack = 1000
+
 // iterate makes an iterator of the rows on disk.
-func (r *rows) iterate() (*pebble.Iterator, error) {
+func (r *rows) iterate(filters []pebble.BlockPropertyFilter) (*pebble.Iterator, error) {
 	low := []byte{r.letter}
 	if r.cut != nil {
 		low = r.disk(r.cut)
 	}
-	it, err := r.h.db.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: []byte{r.letter + 1}})
+	it, err := r.h.db.NewIter(&pebble.IterOptions{LowerBound: low, UpperBound: []byte{r.letter + 1}, PointKeyFilters: filters})
 	if err != nil {
 		return nil, r.h.failed("read", err)
 	}
@@ -258,7 +330,8 @@ func (r *rows) neighbour(it *pebble.Iterator, key []byte, reverse, past bool) ([
 			}
 		}
 		if pv[0] == set {
-			return bytes.Clone(pk), append([]byte{}, pv[1:]...), true, nil
+			k, v := copied(pk, pv[1:])
+			return k, v, true, nil
 		}
 	}
 	if err = errors.Join(err, it.Error()); err != nil {
@@ -271,7 +344,14 @@ func (r *rows) neighbour(it *pebble.Iterator, key []byte, reverse, past bool) ([
 	if err != nil {
 		return nil, nil, false, r.h.failed("read", err)
 	}
-	return bytes.Clone(it.Key()[1:]), append([]byte{}, v...), true, nil
+	k, v := copied(it.Key()[1:], v)
+	return k, v, true, nil
+}
+
+// copied is a copy of both.
+func copied(key, value []byte) (k, v []byte) {
+	both := append(append(make([]byte, 0, len(key)+len(value)), key...), value...)
+	return both[:len(key):len(key)], both[len(key):]
 }
 
 // there says whether the iterator is at a row that has not been removed by RemoveBefore.

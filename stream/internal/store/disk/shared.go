@@ -20,7 +20,7 @@ func (s shared) Get(key []byte) ([]byte, bool, error) {
 	if h.db == nil {
 		return nil, false, ErrClosed
 	}
-	for _, t := range [...]*store.Tree{s.r.pending, s.r.recent} {
+	for _, t := range [...]*store.Tree{s.r.pending, s.r.known.newest, s.r.known.older} {
 		if v, ok, err := t.Shared().Get(key); ok || err != nil {
 			if err != nil || v[0] == removed {
 				return nil, false, err
@@ -42,7 +42,7 @@ func (s shared) Seek(key []byte, reverse, past bool) (k, v []byte, ok bool, err 
 	if h.db == nil {
 		return nil, nil, false, ErrClosed
 	}
-	it, err := s.r.iterate()
+	it, err := s.r.iterate(nil)
 	if err != nil {
 		return nil, nil, false, err
 	}
