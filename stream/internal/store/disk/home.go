@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -20,7 +21,7 @@ import (
 )
 
 // version is the layout of the keys and of the head below. Another one is refused.
-const version = 1
+const version = 2
 
 // ErrClosed is what a closed store answers.
 var ErrClosed = errors.New("disk: the store is closed")
@@ -49,15 +50,19 @@ const (
 
 // head is one row, written with the rows of its commit.
 type head struct {
-	rows int64 // in the map store.Rows, where they have no time
-	mark store.Mark
+	rows   int64 // in the map store.Rows; uncounted until somebody asks
+	latest int64 // no row has a later time; -1 where they have none
+	mark   store.Mark
 }
 
-const headLen = 1 + 8 + 8 + 16
+const uncounted int64 = -1
+
+const headLen = 1 + 8 + 8 + 8 + 16
 
 func (h head) bytes() []byte {
 	b := binary.BigEndian.AppendUint64([]byte{version}, uint64(h.mark.Position))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.rows))
+	b = binary.BigEndian.AppendUint64(b, uint64(h.latest))
 	return append(append(b, h.mark.Topic[:]...), h.mark.Note...)
 }
 
@@ -72,6 +77,7 @@ type Home struct {
 	db     *pebble.DB   // nil: closed
 	broken bool         // db was left as it was
 	head   head         // of the last commit
+	asked  atomic.Bool  // somebody wants to know the number of rows
 	maps   [store.Homes]*rows
 }
 
@@ -132,14 +138,17 @@ func (h *Home) readHead() (head, error) {
 	case err != nil:
 		return head{}, err
 	case !ok:
-		return head{mark: store.Mark{Position: store.NoPosition}}, h.mustBeEmpty()
+		return head{rows: uncounted, latest: -1, mark: store.Mark{Position: store.NoPosition}}, h.mustBeEmpty()
 	case len(b) == 0:
 		return head{}, &FormatError{Dir: h.dir}
 	case b[0] != version || len(b) < headLen:
 		return head{}, &FormatError{Dir: h.dir, Version: int(b[0])}
 	}
-	out := head{mark: store.Mark{Position: int64(binary.BigEndian.Uint64(b[1:])), Note: b[headLen:]}, rows: int64(binary.BigEndian.Uint64(b[9:]))}
-	copy(out.mark.Topic[:], b[17:])
+	out := head{
+		mark: store.Mark{Position: int64(binary.BigEndian.Uint64(b[1:])), Note: b[headLen:]},
+		rows: int64(binary.BigEndian.Uint64(b[9:])), latest: int64(binary.BigEndian.Uint64(b[17:])),
+	}
+	copy(out.mark.Topic[:], b[25:])
 	return out, nil
 }
 
@@ -212,18 +221,26 @@ func (h *Home) Commit(m store.Mark) (err error) {
 	for _, r := range h.maps {
 		r.committed()
 	}
-	return b.Close()
+	return errors.Join(b.Close(), h.count())
+}
+
+// count counts the rows once somebody has asked; from then on, commits do.
+func (h *Home) count() (err error) {
+	if h.head.rows == uncounted && h.asked.Load() {
+		h.head.rows, err = h.maps[store.Rows].count()
+	}
+	return err
 }
 
 // fill puts everything since the last commit into a batch.
 func (h *Home) fill(b *pebble.Batch, m store.Mark) error {
-	next := head{h.head.rows, m}
+	next := head{h.head.rows, h.maps[store.Rows].newest(), m}
 	for i, r := range h.maps {
 		gained, err := r.write(b)
 		if err != nil {
 			return err
 		}
-		if i == store.Rows {
+		if i == store.Rows && next.rows != uncounted {
 			next.rows += gained
 		}
 	}

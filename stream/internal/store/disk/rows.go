@@ -19,6 +19,7 @@ type rows struct {
 	known   known       // of what is committed
 	cut     []byte      // rows on disk before this key are removed; nil: none are
 	bytes   int64       // of keys and values that were put since the last commit
+	latest  int64       // the latest time of those
 	scratch []byte
 	it      *pebble.Iterator // the writer's own, as of the last commit; nil until it is needed
 	newer   *pebble.Iterator // the same, but rows before since may be hidden from it
@@ -34,7 +35,7 @@ const (
 )
 
 func newRows(h *Home, which int) *rows {
-	return &rows{h: h, letter: firstMap + byte(which), pending: store.NewTree(), known: newKnown()}
+	return &rows{h: h, letter: firstMap + byte(which), pending: store.NewTree(), known: newKnown(), latest: -1}
 }
 
 // disk is a row's key in the database.
@@ -49,6 +50,9 @@ func (r *rows) Put(key, value []byte) bool {
 	r.h.mu.Lock() // readers copy what the tree overwrites
 	defer r.h.mu.Unlock()
 	r.bytes += int64(r.pending.Set(key, r.scratch))
+	if r.shape != nil {
+		r.latest = max(r.latest, r.shape.Time(key))
+	}
 	return true
 }
 
@@ -137,15 +141,20 @@ func (r *rows) each(visit func(key, value []byte) error) error {
 	return err
 }
 
-// counted says whether the home knows the number of rows. Where they have times it is not asked for, and they are counted.
-func (r *rows) counted() bool { return r.letter == firstMap+store.Rows && r.shape == nil }
+// newest is the latest time of any row.
+func (r *rows) newest() int64 { return max(r.latest, r.h.head.latest) }
 
-// Len is the number of rows. It looks up each change that is not yet committed, or reads all rows; see counted.
+// counted says whether the home knows the number of rows.
+func (r *rows) counted() bool { return r.letter == firstMap+store.Rows && r.h.head.rows != uncounted }
+
+// Len is the number of rows. The first to ask has them counted; from then on their number is kept, and each change that is not
+// yet committed is looked up.
 func (r *rows) Len() (int64, error) {
 	if r.h.db == nil {
 		return 0, ErrClosed
 	}
 	if !r.counted() {
+		r.h.asked.Store(true)
 		return r.count()
 	}
 	n, err := r.lost()
@@ -238,7 +247,7 @@ func (r *rows) write(b *pebble.Batch) (gained int64, err error) {
 func (r *rows) committed() {
 	if n, _ := r.pending.Len(); n > 0 { // a tree never fails
 		r.known.add(r.pending, r.bytes, r.h.backend.share())
-		r.pending, r.bytes = store.NewTree(), 0
+		r.pending, r.bytes, r.latest = store.NewTree(), 0, -1
 	}
 	r.cut = nil
 	_ = r.rest() // it only reads
@@ -246,7 +255,7 @@ func (r *rows) committed() {
 
 // revert forgets the pending changes.
 func (r *rows) revert() {
-	r.pending, r.known, r.bytes, r.cut = store.NewTree(), newKnown(), 0, nil
+	r.pending, r.known, r.bytes, r.latest, r.cut = store.NewTree(), newKnown(), 0, -1, nil
 }
 
 // rest closes the writer's iterators.
@@ -277,6 +286,9 @@ func (r *rows) Seek(key []byte, reverse, past bool) (k, v []byte, ok bool, err e
 func (r *rows) SeekSince(since int64, key []byte, reverse, past bool) (k, v []byte, ok bool, err error) {
 	if r.shape == nil || r.h.db == nil {
 		return r.Seek(key, reverse, past)
+	}
+	if since > r.h.head.latest {
+		return r.neighbour(nil, key, reverse, past) // all on disk is older
 	}
 	if r.newer == nil || since < r.since {
 		if err := r.look(since); err != nil {
@@ -314,10 +326,10 @@ func (r *rows) iterate(filters []pebble.BlockPropertyFilter) (*pebble.Iterator, 
 	return it, nil
 }
 
-// neighbour is the nearest row of what is pending and what is on disk; the slices are copies. Pending changes hide rows of
-// the same key.
+// neighbour is the nearest row of what is pending and what is on disk, if there is an iterator of that; the slices are copies.
+// Pending changes hide rows of the same key.
 func (r *rows) neighbour(it *pebble.Iterator, key []byte, reverse, past bool) ([]byte, []byte, bool, error) {
-	onDisk := r.there(it, r.place(it, key, reverse, past))
+	onDisk := it != nil && r.there(it, r.place(it, key, reverse, past))
 	pk, pv, pending, err := r.pending.Seek(key, reverse, past)
 	for ; pending && err == nil; pk, pv, pending, err = r.pending.Seek(pk, reverse, true) {
 		if onDisk {
@@ -334,7 +346,10 @@ func (r *rows) neighbour(it *pebble.Iterator, key []byte, reverse, past bool) ([
 			return k, v, true, nil
 		}
 	}
-	if err = errors.Join(err, it.Error()); err != nil {
+	if it != nil {
+		err = errors.Join(err, it.Error())
+	}
+	if err != nil {
 		return nil, nil, false, r.h.failed("read", err)
 	}
 	if !onDisk {
