@@ -34,9 +34,11 @@ type classic struct {
 	who     identity // the member and generation of the last callback; none before the first and after the group gave us up
 	eager   bool     // the protocol in which the tasks here were assigned
 	next    string   // the cause of the next rebalance, if this member asks for it
+	pulse   *pulse
+	silence time.Duration // how long the group may be silent before the thread is not ready any more; 0: not yet known
 }
 
-func newClassic(t *thread) *classic { return &classic{t: t, a: newAssignor(t)} }
+func newClassic(t *thread) *classic { return &classic{t: t, a: newAssignor(t), pulse: newPulse()} }
 
 func (c *classic) options() []kgo.Opt {
 	p := c.t.e.o.Program.Plan
@@ -53,6 +55,7 @@ func (c *classic) options() []kgo.Opt {
 		kgo.OnPartitionsLost(c.lost),
 		kgo.OnOffsetsFetched(c.offsetsFetched),
 		kgo.AdjustFetchOffsetsFn(c.beginnings),
+		kgo.WithHooks(c.pulse),
 	}
 	if id := c.t.instance; id != nil {
 		opts = append(opts, kgo.InstanceID(*id))
@@ -78,7 +81,21 @@ func (c *classic) turn(context.Context) error {
 
 func (c *classic) allow() { c.t.cl.AllowRebalance() }
 
-func (c *classic) ready() bool { return c.settled }
+// sessionShare is the part of its session, one divided by it, that is left when a member which hears nothing stops processing.
+const sessionShare = 3
+
+// ready says no as well while the group may have given this member up, where nothing else keeps it from overwriting what its
+// successor writes.
+func (c *classic) ready() bool {
+	if !c.settled || c.t.transactional != "" {
+		return c.settled
+	}
+	if c.silence == 0 {
+		session, _ := c.t.cl.OptValue(kgo.SessionTimeout).(time.Duration)
+		c.silence = session - session/sessionShare
+	}
+	return c.pulse.alive(time.Now(), c.silence)
+}
 
 func (c *classic) identity() identity { return c.who }
 
