@@ -64,8 +64,11 @@ func (r *rig) setUp(ctx context.Context, o *Options) (err error) {
 	if err := r.server.Start(ctx); err != nil {
 		return err
 	}
-	r.stage, err = newStage(ctx, o, application, r.server.Addr(), addrs)
-	return err
+	if r.stage, err = newStage(ctx, o, application, r.server.Addr(), addrs); err != nil {
+		return err
+	}
+	r.stage.alive = r.server.Fault
+	return nil
 }
 
 func (r *rig) tearDown() error {

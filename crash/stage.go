@@ -30,7 +30,8 @@ type stage struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	marked  int
-	gone    []string // the workers that have ended by themselves
+	gone    []string     // the workers that have ended by themselves
+	alive   func() error // of the broker; nil: it is not ours
 }
 
 // newStage makes the topics; no worker runs yet. Worker i finds the broker at addrs[i].
@@ -129,9 +130,13 @@ func (s *stage) mark(ctx context.Context) *wait {
 }
 
 // tend starts workers again that have ended by themselves, as whoever operates them would, and remembers that they have.
+// That the broker has ended by itself is no fault of theirs, and ends the run.
 func (s *stage) tend() error {
 	gone, err := s.fleet.deserters()
 	s.gone = append(s.gone, gone...)
+	if s.alive != nil {
+		err = errors.Join(err, s.alive())
+	}
 	return err
 }
 

@@ -14,13 +14,14 @@ type ledger struct {
 	topic      string
 	once       bool // every effect exactly once, in order
 	want, seen map[string]int64
+	highest    map[string]int64 // at-least-once: of a key's counts, where a smaller one followed
 	home       map[string]int32 // the partition of each key
 	strange    int64
 	complaints []string
 }
 
 func newLedger(topic string, want map[string]int64, once bool) *ledger {
-	l := &ledger{topic: topic, once: once, want: want, seen: map[string]int64{}, home: map[string]int32{}}
+	l := &ledger{topic: topic, once: once, want: want, seen: map[string]int64{}, highest: map[string]int64{}, home: map[string]int32{}}
 	l.Keys = len(want)
 	for _, n := range want {
 		l.Expected += n
@@ -68,6 +69,7 @@ func (l *ledger) count(rec *kgo.Record) {
 	case !l.once:
 		if n < before {
 			l.Fell++
+			l.highest[key] = max(l.highest[key], before)
 		}
 		l.seen[key] = n
 	case n == before+1:
@@ -97,6 +99,10 @@ func (l *ledger) close() {
 		switch got := l.seen[key]; {
 		case got < want:
 			l.Lost += want - got
+			if top := l.highest[key]; top > got {
+				l.complainf("%q ends at %d of %d, after it had been %d: an older count was written over it", key, got, want, top)
+				continue
+			}
 			l.complainf("%q ends at %d of %d", key, got, want)
 		case got > want:
 			over += got - want

@@ -105,6 +105,19 @@ func (b *Broker) Start(ctx context.Context) error {
 	return nil
 }
 
+// Fault says that the broker has ended though nobody has asked this Broker to; nil while it runs, and while it is not to run.
+func (b *Broker) Fault() error {
+	if b.running == nil {
+		return nil
+	}
+	select {
+	case <-b.running.Done():
+		return fmt.Errorf("real: %s ended by itself, or somebody else has ended it (%w); its log ends:\n%s", PartKafka.Title(), b.running.Err(), tail(b.log))
+	default:
+		return nil
+	}
+}
+
 // Kill ends the broker as kill -9 does, and waits for its end.
 func (b *Broker) Kill() error {
 	if b.running == nil {
