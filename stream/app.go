@@ -53,7 +53,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, FetchTimeout: c.FetchTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
-		GroupProtocol: run.Protocol(c.GroupProtocol), StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
+		GroupProtocol: run.Protocol(c.GroupProtocol), Summary: c.SummaryInterval, StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
 	})
 	return a, nil
 }
@@ -166,7 +166,7 @@ func (a *App) Query[S, R any](h state.Handle[S, R]) (R, error) {
 func (a *App) restored(r run.Restored) {
 	if a.config.OnRestore != nil {
 		a.config.OnRestore(RestoreEvent{
-			Store: r.Store, Task: TaskID{r.Task.Sub, r.Task.Partition}, Restored: r.Restored, Remaining: r.Remaining, Done: r.Done,
+			Store: r.Store, Task: TaskID{r.Task.Sub, r.Task.Partition}, Restored: r.Restored, Remaining: r.Remaining, Done: r.Done, Rate: r.Rate, Left: r.Left,
 		})
 	}
 }
@@ -206,8 +206,10 @@ type RestoreEvent struct {
 	Store     string
 	Task      TaskID
 	Restored  int64
-	Remaining int64
+	Remaining int64 // offsets
 	Done      bool
+	Rate      float64       // records a second since it began; 0 at the beginning
+	Left      time.Duration // until the end, if it goes on like that; -1: nobody can say yet
 }
 
 // ThreadAction answers an error that ended a stream thread.

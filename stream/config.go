@@ -64,6 +64,8 @@ type Config struct {
 	MaxTaskIdle time.Duration
 	// Metrics is where the application's numbers go. Default: a registry of its own.
 	Metrics *metrics.Registry
+	// MetricsLevel is how much is measured. Default: metrics.Info; metrics.Debug counts for every processor and store as well.
+	MetricsLevel metrics.Level
 	// OffsetReset is where a source begins without committed offset. Default: Earliest.
 	OffsetReset OffsetReset
 	// Optimize are changes to the topology that spare topics and stores. They change internal names, so they are chosen when
@@ -89,6 +91,8 @@ type Config struct {
 	// disk, below StateDir; state.Memory() gives them the semantics of Kafka Streams' stores in memory. Default: nil, in
 	// memory, with the semantics of its persistent stores.
 	Stores state.Engine
+	// SummaryInterval is how often Log is told in one line what was done since the last one. Default: 1m; -1 never.
+	SummaryInterval time.Duration
 	// TaskTimeout is how long commits may fail before the thread does. Default: 5m.
 	TaskTimeout time.Duration
 	// Threads is the number of stream threads: clients that each work on tasks of their own. Default: 1.
@@ -161,6 +165,9 @@ func (c *Config) defaults() {
 	if c.StateDir == "" {
 		c.StateDir = filepath.Join(os.TempDir(), "millrun-streams")
 	}
+	if c.SummaryInterval == 0 {
+		c.SummaryInterval = time.Minute
+	}
 	if c.TaskTimeout == 0 {
 		c.TaskTimeout = 5 * time.Minute
 	}
@@ -202,6 +209,9 @@ func (c *Config) validate() error {
 	}
 	if c.TaskTimeout < 0 {
 		bad("TaskTimeout is %s", c.TaskTimeout)
+	}
+	if c.MetricsLevel != metrics.Info && c.MetricsLevel != metrics.Debug {
+		bad("MetricsLevel is %d", c.MetricsLevel)
 	}
 	if c.Guarantee != AtLeastOnce && c.Guarantee != ExactlyOnce {
 		bad("Guarantee is %d", c.Guarantee)

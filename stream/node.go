@@ -63,7 +63,17 @@ func among[K, V any](a *task.Assembly, nodes []*plan.Node) step[K, V] {
 }
 
 // child is the step of one node. The typed edge makes nothing else, so the type is right.
-func child[K, V any](a *task.Assembly, n *plan.Node) step[K, V] { return a.Made(n).(step[K, V]) }
+func child[K, V any](a *task.Assembly, n *plan.Node) step[K, V] {
+	made := a.Made(n).(step[K, V])
+	passed := a.Passes(n)
+	if passed == nil {
+		return made
+	}
+	return func(r *task.Rec, k K, v V) error {
+		*passed++
+		return made(r, k, v)
+	}
+}
 
 // guard makes a step a unit of failure: its errors and panics are settled by the handlers, and the record is as it was
 // for whoever comes next. Only a final error comes back.

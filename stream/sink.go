@@ -92,8 +92,8 @@ func sinkBody[K, V any](k, v any, to target[K, V], places placing[K, V]) body {
 			return nil, err
 		}
 		rs.note(n, ks, vs)
-		return func(_ *task.Assembly, n *plan.Node) any {
-			w := &writer[K, V]{null: nullOf[V](), node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V]()}
+		return func(a *task.Assembly, n *plan.Node) any {
+			w := &writer[K, V]{flow: flowOf(a, n, to.name), null: nullOf[V](), node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V]()}
 			if s, ok := ks.(interface{ Inner(key []byte) []byte }); ok && !n.Internal {
 				w.inner = s.Inner
 			}
@@ -102,11 +102,20 @@ func sinkBody[K, V any](k, v any, to target[K, V], places placing[K, V]) body {
 	}
 }
 
+// flowOf is where a sink counts what it makes for its topic; nil if it chooses one for each record.
+func flowOf(a *task.Assembly, n *plan.Node, topic string) *task.Flow {
+	if topic == "" {
+		return nil
+	}
+	return a.Task.Flow(n.Name, topic, true)
+}
+
 // writer is a sink in one task: where a key and a value become bytes again.
 type writer[K, V any] struct {
 	node             *plan.Node
 	to               target[K, V]
-	topic            string // of the record at work
+	topic            string     // of the record at work
+	flow             *task.Flow // of that topic
 	ks               serde.Serde[K]
 	vs               serde.Serde[V]
 	places           placing[K, V]
@@ -175,10 +184,15 @@ func (w *writer[K, V]) chosen(r *task.Rec, k K, v V) (string, error) {
 		at = RecordMetadata{in.Topic, in.Partition, in.Offset}
 	}
 	topic := w.to.choose(k, v, at)
-	if topic == w.topic {
+	if topic == w.topic && w.flow != nil {
 		return topic, nil // it was looked at before
 	}
-	return topic, legalTopic(topic)
+	if err := legalTopic(topic); err != nil {
+		w.flow = nil
+		return topic, err
+	}
+	w.flow = r.Task().Flow(w.node.Name, topic, true)
+	return topic, nil
 }
 
 // place sends the record to the partitions that the user's function chooses.
@@ -223,4 +237,5 @@ func (w *writer[K, V]) send(r *task.Rec, partition int32, key, value []byte) {
 	o.Topic, o.Partition, o.Time = w.topic, partition, r.Time
 	o.Key, o.Value, o.Headers = key, value, w.headers
 	o.Node, o.Source = w.node.Name, r.Source
+	r.Task().Sent(w.flow, o)
 }

@@ -210,7 +210,8 @@ type suppressor[K, V any] struct {
 	records int64
 	bytes   int64
 	early   bool
-	time    int64       // the highest that came by
+	time    int64 // the highest that came by
+	emits   *int64
 	quiet   *task.Quiet // moves time on when the input is quiet; nil: nothing does
 }
 
@@ -219,7 +220,7 @@ func suppressBody[K, V any](name string, s Suppressed, wait int64) body {
 		kept, _ := a.Task.Store(name)
 		p := &suppressor[K, V]{
 			node: n, next: guard(children[K, change[V]](a, n)), b: kept.Face().(*buffer[K, V]),
-			final: s.final, wait: wait, records: bound(s.records), bytes: bound(s.bytes), early: s.early, time: -1,
+			final: s.final, wait: wait, records: bound(s.records), bytes: bound(s.bytes), early: s.early, time: -1, emits: a.Emits(n),
 		}
 		if s.final {
 			p.end = endOf[K]()
@@ -315,6 +316,7 @@ func (p *suppressor[K, V]) emit(r *task.Rec, h *store.Held) error {
 		return err
 	}
 	p.b.Remove(h)
+	*p.emits++
 	return nil
 }
 

@@ -93,7 +93,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 	rs := &resolver{registry: c.Serdes, plan: p, topics: map[string]task.Serdes{}}
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
-		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, EmitInterval: emitInterval,
+		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, EmitInterval: emitInterval, Detailed: c.MetricsLevel == metrics.Debug,
 		TimeBy: rawTimes(c.Timestamps), Globals: b.globals, ExactlyOnce: c.Guarantee == ExactlyOnce, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),

@@ -5,15 +5,29 @@
 package metrics
 
 import (
-	"fmt"
-	"io"
 	"maps"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
+
+// Level is how much an application measures: Kafka Streams' metrics.recording.level.
+type Level int
+
+// The levels.
+const (
+	Info  Level = iota // what operating an application needs
+	Debug              // what every processor and store does as well; counting it costs a little time for each record
+)
+
+// String is Kafka Streams' name.
+func (l Level) String() string {
+	if l == Debug {
+		return "DEBUG"
+	}
+	return "INFO"
+}
 
 // kind is what a metric is in Prometheus' text format.
 type kind uint8
@@ -26,24 +40,32 @@ const (
 
 func (k kind) String() string { return [...]string{"counter", "gauge", "summary"}[k] }
 
-// series is one metric with one set of labels. For a summary, value is the sum.
+// series is one metric with one set of labels.
 type series struct {
 	name   string
 	labels []string // key, value, … sorted by key
 	kind   kind
-	value  float64
+	value  float64 // of a summary, the sum
 	count  float64
-	max    float64
+	recent recent
 }
 
 // Registry is a set of metrics. It is safe for concurrent use; applications may share one.
 type Registry struct {
-	mu sync.Mutex
-	m  map[string]*series
+	mu   sync.Mutex
+	m    map[string]*series
+	help map[string]string // by name
 }
 
 // New returns an empty Registry.
-func New() *Registry { return &Registry{m: map[string]*series{}} }
+func New() *Registry { return &Registry{m: map[string]*series{}, help: map[string]string{}} }
+
+// Describe says what a metric means, in one line.
+func (r *Registry) Describe(name, help string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.help[name] = help
+}
 
 // Add adds to a counter. Labels are pairs of name and value.
 func (r *Registry) Add(name string, n float64, labels ...string) {
@@ -59,22 +81,40 @@ func (r *Registry) Set(name string, x float64, labels ...string) {
 	r.at(gauge, name, labels).value = x
 }
 
-// Observe records a value of a distribution, of which the sum, the number and the highest value are kept.
+// Observe records a value of a distribution. Of one, the sum and the number of all values are kept, and the lowest and the
+// highest of the last 30 to 60 seconds.
 func (r *Registry) Observe(name string, x float64, labels ...string) {
+	var d Distribution
+	d.Add(x)
+	r.ObserveAll(name, d, labels...)
+}
+
+// ObserveAll is Observe for each value of d. If there are none, the distribution is known all the same.
+func (r *Registry) ObserveAll(name string, d Distribution, labels ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.at(summary, name, labels)
-	s.value += x
-	s.count++
-	s.max = math.Max(s.max, x)
+	s.value += d.Sum
+	s.count += float64(d.Count)
+	s.recent.add(d, time.Now())
 }
 
-// Remove forgets every metric that carries all the given labels: those of a task that has left.
+// Remove forgets every metric that carries all the given labels.
 func (r *Registry) Remove(labels ...string) {
+	r.remove(labels, func(*series) bool { return true })
+}
+
+// RemoveGauges forgets every gauge that carries all the given labels: what was true of something that is gone. Counters and
+// distributions stay, so that sums go on.
+func (r *Registry) RemoveGauges(labels ...string) {
+	r.remove(labels, func(s *series) bool { return s.kind == gauge })
+}
+
+func (r *Registry) remove(labels []string, which func(*series) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	want := sorted(labels)
-	maps.DeleteFunc(r.m, func(_ string, s *series) bool { return s.carries(want) })
+	maps.DeleteFunc(r.m, func(_ string, s *series) bool { return which(s) && s.carries(want) })
 }
 
 func (s *series) carries(want []string) bool {
@@ -113,70 +153,4 @@ func sorted(labels []string) []string {
 		out = append(out, p[0], p[1])
 	}
 	return out
-}
-
-// Each visits all metrics, ordered by name and labels. A distribution is visited as name_sum, name_count and name_max. The
-// registry is not locked meanwhile: f may use it.
-func (r *Registry) Each(f func(name string, labels map[string]string, value float64)) {
-	for _, s := range r.snapshot() {
-		labels := map[string]string{}
-		for i := 0; i+1 < len(s.labels); i += 2 {
-			labels[s.labels[i]] = s.labels[i+1]
-		}
-		if s.kind != summary {
-			f(s.name, labels, s.value)
-			continue
-		}
-		f(s.name+"_sum", labels, s.value)
-		f(s.name+"_count", maps.Clone(labels), s.count)
-		f(s.name+"_max", maps.Clone(labels), s.max)
-	}
-}
-
-func (r *Registry) snapshot() []series {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]series, 0, len(r.m))
-	for _, key := range slices.Sorted(maps.Keys(r.m)) {
-		out = append(out, *r.m[key])
-	}
-	return out
-}
-
-// WritePrometheus writes the text format, version 0.0.4.
-func (r *Registry) WritePrometheus(w io.Writer) error {
-	var b strings.Builder
-	last := ""
-	for _, s := range r.snapshot() {
-		if s.name != last {
-			fmt.Fprintf(&b, "# TYPE %s %s\n", s.name, s.kind)
-			last = s.name
-		}
-		if s.kind != summary {
-			line(&b, s.name, s.labels, s.value)
-			continue
-		}
-		line(&b, s.name+"_sum", s.labels, s.value)
-		line(&b, s.name+"_count", s.labels, s.count)
-	}
-	if _, err := io.WriteString(w, b.String()); err != nil {
-		return fmt.Errorf("metrics: %w", err)
-	}
-	return nil
-}
-
-var escape = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
-
-func line(b *strings.Builder, name string, labels []string, x float64) {
-	b.WriteString(name)
-	for i := 0; i+1 < len(labels); i += 2 {
-		b.WriteString([...]string{"{", ","}[min(i, 1)])
-		b.WriteString(labels[i] + `="` + escape.Replace(labels[i+1]) + `"`)
-	}
-	if len(labels) > 1 {
-		b.WriteByte('}')
-	}
-	b.WriteByte(' ')
-	b.WriteString(strconv.FormatFloat(x, 'g', -1, 64))
-	b.WriteByte('\n')
 }

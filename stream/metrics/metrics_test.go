@@ -14,6 +14,7 @@ import (
 // A registry in Prometheus' text format.
 func ExampleRegistry_WritePrometheus() {
 	r := metrics.New()
+	r.Describe("requests_total", "what was asked")
 	r.Add("requests_total", 1, "code", "200")
 	r.Add("requests_total", 2, "code", "200")
 	r.Set("temperature", -1.5, "room", `the "hall"`)
@@ -26,6 +27,11 @@ func ExampleRegistry_WritePrometheus() {
 	// # TYPE latency_seconds summary
 	// latency_seconds_sum 0.75
 	// latency_seconds_count 2
+	// # TYPE latency_seconds_min gauge
+	// latency_seconds_min 0.25
+	// # TYPE latency_seconds_max gauge
+	// latency_seconds_max 0.5
+	// # HELP requests_total what was asked
 	// # TYPE requests_total counter
 	// requests_total{code="200"} 3
 	// # TYPE temperature gauge
@@ -42,7 +48,7 @@ func TestLabelsAreOneSetWhateverTheirOrder(t *testing.T) {
 	var got []string
 	r.Each(func(name string, labels map[string]string, x float64) { got = append(got, fmt.Sprint(name, labels, x)) })
 	slices.Sort(got)
-	want := []string{"d_countmap[]1", "d_maxmap[]3", "d_summap[]3", "nmap[a:1 b:2]2", "nmap[b:2]1"}
+	want := []string{"d_countmap[]1", "d_maxmap[]3", "d_minmap[]3", "d_summap[]3", "nmap[a:1 b:2]2", "nmap[b:2]1"}
 	if len(got) != len(want) {
 		t.Fatalf("got %v", got)
 	}
@@ -54,7 +60,7 @@ func TestLabelsAreOneSetWhateverTheirOrder(t *testing.T) {
 	r.Remove("b", "2")
 	n := 0
 	r.Each(func(string, map[string]string, float64) { n++ })
-	if n != 3 {
+	if n != 4 {
 		t.Errorf("%d are left", n)
 	}
 }

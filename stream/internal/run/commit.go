@@ -53,12 +53,14 @@ func (t *thread) commit(ctx context.Context) error {
 	t.troubled = time.Time{}
 	for a, offsets := range per {
 		a.task.Committed(offsets)
+		a.spent.commits++
 		if err := t.save(a, offsets); err != nil {
 			return err
 		}
 	}
 	t.spent(all)
-	t.e.o.Metrics.Observe("millrun_stream_commit_latency_seconds", time.Since(start).Seconds(), t.labels()...)
+	took(&t.meter.commit, start)
+	t.meter.commits++
 	return nil
 }
 
@@ -110,8 +112,9 @@ func (t *thread) emptyCaches(ctx context.Context, a *active) error {
 
 // flush waits until everything sent is acknowledged. Dead letters for what was not may themselves have to be waited for.
 func (t *thread) flush(ctx context.Context) error {
+	defer t.waited(time.Now())
 	for {
-		if err := t.taken(ctx); err != nil {
+		if err := t.producer.cl.Flush(ctx); err != nil {
 			return &trouble{flushing, fmt.Errorf("the brokers did not take what was sent: %w", err)}
 		}
 		if !t.producer.failed.Load() {
@@ -119,23 +122,6 @@ func (t *thread) flush(ctx context.Context) error {
 		}
 		if err := t.producer.check(ctx); err != nil {
 			return err
-		}
-	}
-}
-
-// taken waits until the brokers have answered for all that was sent. If meanwhile the group may have given this member up,
-// what they have not taken is taken back.
-func (t *thread) taken(ctx context.Context) error {
-	for {
-		wait, cancel := context.WithTimeout(ctx, pollWait)
-		err := t.producer.cl.Flush(wait)
-		cancel()
-		switch {
-		case err == nil || ctx.Err() != nil:
-			return err
-		case t.member.silent():
-			t.recall()
-			return errMoved
 		}
 	}
 }

@@ -125,6 +125,7 @@ func (c *crew) enlist() (name string, start func()) {
 	ctx, stop := context.WithCancel(c.ctx)
 	h := &hand{n: n, thread: newThread(c.e, n), stop: stop, done: make(chan struct{})}
 	c.live[n] = h
+	c.e.measureThreads(len(c.live))
 	c.share()
 	c.e.joins(h.thread.name)
 	return h.thread.name, func() { go c.work(ctx, h) }
@@ -134,8 +135,12 @@ func (c *crew) enlist() (name string, start func()) {
 func (c *crew) work(ctx context.Context, h *hand) {
 	h.err = guarded(func() error { return h.thread.run(ctx) })
 	told := ctx.Err() != nil
+	if h.err != nil {
+		c.e.measureFailure()
+	}
 	c.mu.Lock()
 	delete(c.live, h.n)
+	c.e.measureThreads(len(c.live))
 	c.share()
 	parent := c.ctx
 	c.mu.Unlock()

@@ -18,6 +18,7 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	err := t.last(ctx, clean)
 	err = errors.Join(err, t.drop(t.tasks), t.drop(t.suspended))
 	t.restore.close()
+	t.countLast()
 	t.mu.Unlock()
 	end()
 	t.pool.close()

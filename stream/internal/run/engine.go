@@ -58,6 +58,8 @@ type Restored struct {
 	Restored  int64
 	Remaining int64
 	Done      bool
+	Rate      float64       // records a second
+	Left      time.Duration // until the end at that rate; -1: nobody can say
 }
 
 // Options are what an Engine is made of. All fields are set.
@@ -88,6 +90,8 @@ type Options struct {
 	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever
 	FetchTimeout       time.Duration // how long records may be there that do not arrive; negative: for ever
 	GroupProtocol      Protocol
+	Summary            time.Duration // how often is said what was done; not positive: never
+	Settings           []slog.Attr   // of the configuration in effect, for the log
 	StateDir           string        // below it stores on disk are kept
 	StateCleanupDelay  time.Duration // how long the directory of a task that has left is kept; negative: for ever
 }
@@ -116,6 +120,7 @@ type Engine struct {
 
 	crew   *crew
 	paused atomic.Bool
+	sums   sums
 
 	epoch   atomic.Int64 // counts openings and closings of stores
 	telling sync.Mutex   // one state listener call after the other
@@ -125,7 +130,7 @@ type Engine struct {
 func New(o Options) *Engine {
 	e := &Engine{
 		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), working: map[string]bool{},
-		stores: map[string]map[task.ID]*task.Store{},
+		stores: map[string]map[task.ID]*task.Store{}, sums: sums{threads: map[string]stand{}},
 	}
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand stops the program instead
@@ -147,6 +152,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 // Run works until ctx ends or something fatal happens. It returns nil after a clean end.
 func (e *Engine) Run(ctx context.Context) error {
 	e.fail = failpoint.From(ctx)
+	e.introduce()
 	e.become(Rebalancing)
 	err := e.run(ctx)
 	if err != nil {
@@ -197,6 +203,9 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	}
 	if e.dir != nil {
 		wg.Go(func() { e.cleanDir(inner) })
+	}
+	if e.o.Summary > 0 {
+		wg.Go(func() { e.summarize(inner) })
 	}
 	err = e.crew.run(inner)
 	stop()
@@ -266,6 +275,7 @@ func (e *Engine) become(s State) {
 			close(e.ready)
 		}
 	}
+	e.measureState(s)
 	e.o.Log.Info("state", "from", old.String(), "to", s.String())
 	e.o.OnState(old, s)
 }

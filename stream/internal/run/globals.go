@@ -167,12 +167,7 @@ func (g *globals) tell(done bool) {
 }
 
 func (g *globals) count() {
-	c, m := g.g.Counts(), g.e.o.Metrics
-	labels := []string{"application", g.e.app, "thread", g.e.o.ClientID + "-GlobalStreamThread"}
-	m.Add("millrun_stream_process_total", float64(c.Processed), labels...)
-	for reason, n := range c.Dropped {
-		m.Add("millrun_stream_dropped_records_total", float64(n), append(labels, "reason", reason)...)
-	}
+	g.e.counted(g.g.Counts(), []string{"application", g.e.app, "thread", g.e.o.ClientID + "-GlobalStreamThread"})
 }
 
 // close ends the client and the processors.

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/task"
@@ -34,10 +33,10 @@ func (t *thread) purge() {
 		ctx, cancel := context.WithTimeout(t.life, createTimeout)
 		defer cancel()
 		t.e.fail.At("purge-before")
-		deleted, err := t.e.admin.DeleteRecords(ctx, done)
+		_, err := t.e.admin.DeleteRecords(ctx, done)
 		t.e.fail.At("purge-after")
-		if err = errors.Join(err, deleted.Error()); err != nil {
-			t.log.Warn("repartition topics were not purged; the next purge deletes it", "error", advised(t.e.app, err))
+		if err != nil {
+			t.log.Warn("repartition topics were not purged; the next purge deletes it", "error", err)
 		}
 	})
 }

@@ -31,6 +31,7 @@ type job struct {
 	next  int64 // where the client reads on
 	end   int64 // where the changelog ended when the job began: nobody else writes it meanwhile
 	done  int64
+	pace  pace
 }
 
 // step goes on restoring and begins the tasks that are whole. It says whether any is not yet.
@@ -202,6 +203,7 @@ func (r *restorer) poll(ctx context.Context) error {
 	defer r.t.e.fail.At("restore-after")
 	ctx, cancel := context.WithTimeout(ctx, pollWait)
 	defer cancel()
+	defer r.t.restores(time.Now())
 	fetches := r.cl.PollRecords(ctx, pollMost)
 	for _, f := range fetches.Errors() {
 		switch {
@@ -258,8 +260,9 @@ func (r *restorer) finish(j *job) error {
 
 func (r *restorer) tell(j *job, done bool) {
 	left := max(0, j.end-j.next)
-	r.t.e.o.Metrics.Set("millrun_stream_restore_remaining_records", float64(left), r.t.labels("task", j.a.id.String(), "store", j.store)...)
-	r.t.e.o.OnRestore(Restored{Store: j.store, Task: j.a.id, Restored: j.done, Remaining: left, Done: done})
+	rate, rest := j.pace.at(j.done, j.next, left, time.Now())
+	r.t.countRestored(j, left, rate)
+	r.t.e.o.OnRestore(Restored{Store: j.store, Task: j.a.id, Restored: j.done, Remaining: left, Done: done, Rate: rate, Left: rest})
 }
 
 // forget ends the jobs of a task that is no longer ours.

@@ -46,6 +46,7 @@ type active struct {
 	halved     bool           // what its caches held back has gone on by half
 	dir        *statedir.Task // of stores on disk; nil: there are none
 	wipe       bool           // what is in it is of no use
+	spent      spent
 }
 
 // thread is a stream thread. Its fields belong to whoever holds mu: the loop while it works, callbacks of the client
@@ -85,7 +86,7 @@ type thread struct {
 	lastPurge  time.Time
 	lastEnds   time.Time
 	lastForget time.Time
-	lastCount  time.Time
+	meter      meter
 
 	unpurged kadm.Offsets // of repartition topics, what is committed
 	purging  sync.Mutex   // held while a purge is under way
@@ -114,6 +115,7 @@ func newThread(e *Engine, n int) *thread {
 		e: e, mu: newGate(), name: name, instance: instance, transactional: id, log: e.o.Log.With("thread", name),
 		tasks: map[task.ID]*active{}, gained: map[task.ID][]string{}, awaited: map[task.ID]bool{}, suspended: map[task.ID]*active{},
 		fetched: map[part]task.Offset{}, paused: map[part]bool{}, rewound: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
+		meter: meter{started: time.Now(), passed: time.Now()},
 	}
 }
 
@@ -222,12 +224,15 @@ func (t *thread) options() []kgo.Opt {
 func (t *thread) loop(ctx context.Context) error {
 	busy := false
 	for ctx.Err() == nil {
+		start := time.Now()
 		fetches := t.poll(ctx, busy)
+		waited := time.Since(start)
 		if err := t.contact.check(t.e.o.BrokerTimeout); err != nil {
 			t.member.allow()
 			return err
 		}
 		t.mu.Lock()
+		t.meter.polls(waited, fetches.NumRecords())
 		more, err := t.work(t.life, fetches)
 		err = t.settle(t.life, err)
 		t.mu.Unlock()
@@ -256,9 +261,6 @@ func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
 func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err error) {
 	t.caches.Max = t.cacheMax.Load()
 	clear(t.rewound)
-	if t.member.silent() {
-		t.recall()
-	}
 	if t.fatal != nil {
 		return false, t.fatal
 	}
@@ -358,7 +360,7 @@ func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 	case f.Topic == "":
 		return t.member.fault(f.Err)
 	}
-	return fmt.Errorf("stream: fetch from %s-%d: %w", f.Topic, f.Partition, advised(t.e.app, f.Err))
+	return fmt.Errorf("stream: fetch from %s-%d: %w", f.Topic, f.Partition, f.Err)
 }
 
 // process lets the tasks work in turn until nothing is left or the time is up.
@@ -392,7 +394,7 @@ func (t *thread) process(ctx context.Context) (more bool, err error) {
 
 // turn gives a task its turn: records, then what is due by the wall clock.
 func (t *thread) turn(ctx context.Context, a *active) (n int, err error) {
-	now := t.e.o.Clock()
+	now, start := t.e.o.Clock(), time.Now()
 	for ; n < turnMost; n++ {
 		did, err := a.task.Process(now)
 		if err != nil {
@@ -402,7 +404,11 @@ func (t *thread) turn(ctx context.Context, a *active) (n int, err error) {
 			break
 		}
 	}
-	if _, err := a.task.Punctuate(now); err != nil {
+	if n > 0 {
+		took(&a.spent.process, start)
+		t.meter.worked.Add(float64(n))
+	}
+	if err := a.punctuate(now); err != nil {
 		return n, t.halt(ctx, a, err)
 	}
 	if err := t.call(a); err != nil {
@@ -499,30 +505,6 @@ func (t *thread) flow() {
 	}
 	if len(resume) > 0 {
 		t.cl.ResumeFetchPartitions(resume)
-	}
-}
-
-// count passes on what the tasks counted.
-func (t *thread) count() {
-	if time.Since(t.lastCount) < time.Second {
-		return
-	}
-	t.lastCount = time.Now()
-	for _, a := range t.tasks {
-		t.countTask(a)
-	}
-}
-
-func (t *thread) countTask(a *active) {
-	c, m := a.task.Counts(), t.e.o.Metrics
-	labels := t.labels("task", a.id.String())
-	m.Add("millrun_stream_process_total", float64(c.Processed), labels...)
-	m.Add("millrun_stream_dead_letters_total", float64(c.DeadLetters), labels...)
-	m.Add("millrun_stream_cache_reads_total", float64(c.CacheReads), labels...)
-	m.Add("millrun_stream_cache_hits_total", float64(c.CacheHits), labels...)
-	t.countCalls(a, c)
-	for reason, n := range c.Dropped {
-		m.Add("millrun_stream_dropped_records_total", float64(n), t.labels("task", a.id.String(), "reason", reason)...)
 	}
 }
 

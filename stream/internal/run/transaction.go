@@ -64,10 +64,7 @@ func (p *producer) begin() error {
 	}
 	p.e.fail.At("begin-before")
 	if err := p.cl.BeginTransaction(); err != nil {
-		if err = advised(p.e.app, err); !isAny(err, ofOperator) {
-			err = fmt.Errorf("%w: %w", err, kerr.ProducerFenced)
-		}
-		return &trouble{sending, fmt.Errorf("begin a transaction: %w", err)}
+		return &trouble{sending, fmt.Errorf("begin a transaction: %w: %w", err, kerr.ProducerFenced)}
 	}
 	p.open = true
 	p.e.fail.At("begin-after")
@@ -78,6 +75,7 @@ func (p *producer) begin() error {
 // conclude ends the transaction, with the offsets as part of it. Everything sent must have been acknowledged. Without a
 // record there is nothing the offsets would have to be one with: they are committed by themselves, and fenced the same way.
 func (t *thread) conclude(ctx context.Context, offsets []task.Offset) error {
+	defer t.waited(time.Now())
 	p := t.producer
 	if p.open && !p.acked.Load() { // every record was refused and let go: the broker knows of no transaction
 		if err := t.abort(ctx); err != nil {

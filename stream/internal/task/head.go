@@ -9,6 +9,7 @@ func (t *Task) addQueue(n *plan.Node, topic string) {
 	if q.extract = t.parts.times[n.Index]; q.extract == nil && !n.Internal {
 		q.extract = t.program.TimeBy // what the application sent itself has the right time
 	}
+	q.flow = t.Flow(n.Name, topic, false)
 	t.byTopic[topic] = q
 	t.queues = append(t.queues, q)
 }

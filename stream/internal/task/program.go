@@ -132,6 +132,7 @@ type Program struct {
 	// what has gone on.
 	ExactlyOnce bool
 	Topics      map[string]Serdes
+	Detailed    bool          // what each node is given is counted
 	Disk        store.Backend // of the stores that are OnDisk
 	User        any           // the typed edge's: what contexts offer
 }

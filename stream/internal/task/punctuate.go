@@ -79,6 +79,7 @@ func (t *Task) punctuate(c Clock, now int64) (ran bool, err error) {
 		t.begin(nil, Punctuation)
 		t.rec.Time, t.rec.At = now, s.node
 		t.touched, ran = true, true
+		t.counts.Punctuated++
 		if err := t.settled(func(r *Rec) error { return s.f(time.UnixMilli(now).UTC()) }); err != nil {
 			return ran, err
 		}

@@ -11,6 +11,7 @@ type queue struct {
 	partition int32
 	source    func(*Rec, []byte, []byte) error
 	node      string
+	flow      *Flow
 
 	extract Extractor // nil: records have their own time
 	at      int64     // the time of the first record
@@ -24,6 +25,7 @@ type queue struct {
 	epoch     int32 // of the record before next
 	committed int64 // what the last commit said
 	end       int64 // of the partition, as far as known
+	seen      int64 // the highest end ever known: for people, who are told a lag
 	time      int64 // the highest time taken from this queue: Kafka Streams' partition time
 	emptyAt   int64 // wall clock since which the queue is empty and the partition has no more; milliseconds
 
@@ -34,7 +36,7 @@ type queue struct {
 }
 
 func newQueue(topic string, partition int32) *queue {
-	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, time: unknown, emptyAt: unknown, safe: position{offset: unknown}, handed: unknown, effect: unknown}
+	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, seen: unknown, time: unknown, emptyAt: unknown, safe: position{offset: unknown}, handed: unknown, effect: unknown}
 }
 
 func (q *queue) add(in []Input) {

@@ -25,6 +25,8 @@ type Store struct {
 	heard    store.Flushed
 	task     *Task
 	face     any // the typed store, made once
+
+	reads, writes int64 // since they were asked for
 }
 
 // kept is where a store's rows are.
@@ -64,6 +66,7 @@ func newStore(spec *StoreSpec, t *Task) (*Store, error) {
 
 // Get finds a value.
 func (s *Store) Get(key []byte) ([]byte, bool, error) {
+	s.reads++
 	if s.cache != nil {
 		s.task.counts.CacheReads++
 		if d, ok := s.cache.Get(key); ok {
@@ -129,6 +132,7 @@ func (s *Store) Now() int64 { return s.task.rec.Time }
 // Set changes the store and tells the changelog, at once or when the cache is flushed. A tombstone for what is not there is
 // sent all the same, as in Java, but not if it comes out of a cache.
 func (s *Store) Set(w store.Write) error {
+	s.writes++
 	s.task.changes++
 	if s.cache == nil {
 		return s.apply(w)

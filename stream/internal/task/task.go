@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/metrics"
 )
 
 // Task runs sub-topologies for one partition. It belongs to one goroutine; only what a store Shares may be used by others.
@@ -41,6 +42,8 @@ type Task struct {
 	out       []Output
 	space     []byte
 	counts    Counts
+	flows     map[flowKey]*Flow
+	nodes     map[int]*Node // by plan.Node.Index
 
 	asyncs   []*Async
 	calls    []*Call    // of the last answer of Calls
@@ -59,10 +62,15 @@ type Task struct {
 // Counts is what a task has done since the last call of Task.Counts.
 type Counts struct {
 	Processed, Punctuated, DeadLetters int64
-	CacheReads, CacheHits              int64            // of single keys, by operators and processors
-	Calls, CallsFailed, CallsRepeated  int64            // of slow work: runs, how many of them failed, and were tried again
-	CallsLate                          int64            // results that nobody waited for any more
-	Dropped                            map[string]int64 // by reason
+	CacheReads, CacheHits              int64                // of single keys, by operators and processors
+	Calls, CallsFailed, CallsRepeated  int64                // of slow work: runs, how many of them failed, and were tried again
+	CallsLate                          int64                // results that nobody waited for any more
+	Dropped                            map[string]int64     // by reason
+	Enforced                           int64                // records taken though not every input partition had one
+	Lateness                           metrics.Distribution // of records behind the task's time, in milliseconds
+	Flows                              []Flow               // that are not empty
+	Nodes                              []Node
+	Stores                             []StoreCounts
 }
 
 // New makes a task of the given sub-topologies. The runtime gives it one; the test driver gives it all of them, as Java's
@@ -74,7 +82,7 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 
 // assembled makes a task, or the writer of the global stores.
 func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
-	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs}
+	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs, flows: map[flowKey]*Flow{}, nodes: map[int]*Node{}}
 	t.rec.task = t
 	t.counts.Dropped = map[string]int64{}
 	for _, sub := range subs {
@@ -230,13 +238,13 @@ func (t *Task) Advance(topic string, next int64, epoch int32) { t.byTopic[topic]
 // SetEnd tells where a topic's partition ends.
 func (t *Task) SetEnd(topic string, end int64) {
 	q := t.byTopic[topic]
-	q.end = max(q.end, end)
+	q.end, q.seen = max(q.end, end), max(q.seen, end)
 }
 
 // Seek makes the consumer's position another one, as after a loss of records. What waits is still processed.
 func (t *Task) Seek(topic string, next int64) {
 	q := t.byTopic[topic]
-	q.next, q.epoch, q.end = next, unknown, unknown
+	q.next, q.epoch, q.end, q.seen = next, unknown, unknown, unknown
 }
 
 // Suspend drops what waits: its partitions are given up, after a commit. Stores and processors stay, and Init takes the
@@ -249,7 +257,7 @@ func (t *Task) Suspend() {
 	t.giveUp()
 	for i, q := range t.queues {
 		fresh := newQueue(q.topic, q.partition)
-		fresh.source, fresh.node, fresh.extract = q.source, q.node, q.extract
+		fresh.source, fresh.node, fresh.extract, fresh.flow = q.source, q.node, q.extract, q.flow
 		fresh.time, fresh.epoch, fresh.committed = at[i].time, at[i].epoch, at[i].offset
 		*q = *fresh
 	}
@@ -348,6 +356,7 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	before, effects := q.time, t.effects()
 	q.time = max(q.time, q.at)
 	t.time = max(t.time, q.at)
+	t.taken(q, in)
 	if err := t.expire(); err != nil {
 		return false, err
 	}
@@ -412,6 +421,7 @@ func (t *Task) Take() []Output {
 // Counts returns what was done since the last call.
 func (t *Task) Counts() Counts {
 	c := t.counts
+	t.counted(&c)
 	t.counts = Counts{Dropped: map[string]int64{}}
 	return c
 }
