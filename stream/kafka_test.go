@@ -40,9 +40,9 @@ func fake(t testing.TB) *cluster {
 	return out
 }
 
-func connect(t testing.TB, brokers []string) *cluster {
+func connect(t testing.TB, brokers []string, opts ...kgo.Opt) *cluster {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.MaxBufferedRecords(300_000))
+	client, err := kgo.NewClient(append(opts, kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.MaxBufferedRecords(300_000))...)
 	if err != nil {
 		t.Fatal(err)
 	}

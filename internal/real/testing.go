@@ -102,6 +102,32 @@ func KafkaServer(tb testing.TB) []string {
 	return in.endpoint.Brokers
 }
 
+// KafkaBroker is a broker of the test's own, running, with settings of its own; it stops with the test. Without Java or Maven the
+// test is skipped; with CI=true it fails.
+func KafkaBroker(tb testing.TB, o BrokerOptions) *Broker {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
+	defer cancel()
+	if lacks := PartKafka.Missing(ctx); lacks != "" {
+		skip(tb, PartKafka, lacks)
+	}
+	b, err := NewBroker(ctx, o)
+	if err == nil {
+		err = b.Start(ctx)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), ownStop)
+		defer cancel()
+		if err := b.Stop(ctx); err != nil {
+			tb.Errorf("real: %v", err)
+		}
+	})
+	return b
+}
+
 // Name is prefix, a hyphen and 10 random characters: fit for a topic, a group or a container that nobody else has.
 func Name(tb testing.TB, prefix string) string {
 	tb.Helper()

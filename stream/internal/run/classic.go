@@ -84,17 +84,18 @@ func (c *classic) allow() { c.t.cl.AllowRebalance() }
 // sessionShare is the part of its session, one divided by it, that is left when a member which hears nothing stops processing.
 const sessionShare = 3
 
-// ready says no as well while the group may have given this member up, where nothing else keeps it from overwriting what its
-// successor writes.
-func (c *classic) ready() bool {
+func (c *classic) ready() bool { return c.settled && !c.silent() }
+
+// silent is said at least once only, where nothing else keeps a member from overwriting what its successor writes.
+func (c *classic) silent() bool {
 	if !c.settled || c.t.transactional != "" {
-		return c.settled
+		return false
 	}
 	if c.silence == 0 {
 		session, _ := c.t.cl.OptValue(kgo.SessionTimeout).(time.Duration)
 		c.silence = session - session/sessionShare
 	}
-	return c.pulse.alive(time.Now(), c.silence)
+	return !c.pulse.alive(time.Now(), c.silence)
 }
 
 func (c *classic) identity() identity { return c.who }

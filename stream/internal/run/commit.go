@@ -114,7 +114,7 @@ func (t *thread) emptyCaches(ctx context.Context, a *active) error {
 func (t *thread) flush(ctx context.Context) error {
 	defer t.waited(time.Now())
 	for {
-		if err := t.producer.cl.Flush(ctx); err != nil {
+		if err := t.taken(ctx); err != nil {
 			return &trouble{flushing, fmt.Errorf("the brokers did not take what was sent: %w", err)}
 		}
 		if !t.producer.failed.Load() {
@@ -122,6 +122,23 @@ func (t *thread) flush(ctx context.Context) error {
 		}
 		if err := t.producer.check(ctx); err != nil {
 			return err
+		}
+	}
+}
+
+// taken waits until the brokers have answered for all that was sent. If meanwhile the group may have given this member up,
+// what they have not taken is taken back.
+func (t *thread) taken(ctx context.Context) error {
+	for {
+		wait, cancel := context.WithTimeout(ctx, pollWait)
+		err := t.producer.cl.Flush(wait)
+		cancel()
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case t.member.silent():
+			t.recall()
+			return errMoved
 		}
 	}
 }

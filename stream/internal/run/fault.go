@@ -2,8 +2,10 @@ package run
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -127,17 +129,24 @@ func isAny(err error, of []error) bool {
 // recordsFault says whether the broker refuses this record for good, and would take others.
 func recordsFault(err error) bool { return isAny(err, ofRecord) }
 
-// remedy is what an operator can do about an error; "" if that is unknown.
-func (t *thread) remedy(err error) string {
+// strangers says whether a broker will not talk to this client, however often it tries.
+func strangers(err error) bool {
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	return certificate || isAny(err, []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism})
+}
+
+// remedy is what an operator can do about an error of an application; "" if that is unknown.
+func remedy(app string, err error) string {
 	for _, r := range []struct {
 		err  error
 		says string
 	}{
-		{kerr.TopicAuthorizationFailed, "grant Write and Describe on the topic to this principal; internal topics begin with " + t.e.app + "-"},
-		{kerr.GroupAuthorizationFailed, "grant Read on group " + t.e.app},
-		{kerr.TransactionalIDAuthorizationFailed, "grant Write and Describe on transactional ids with the prefix " + t.e.app + "-"},
+		{kerr.TopicAuthorizationFailed, "grant this application's principal Read on its source topics, Write on those it sends to, and Create, Read, Write and Delete on topics with the prefix " + app + "-"},
+		{kerr.GroupAuthorizationFailed, "grant this application's principal Read on group " + app},
+		{kerr.TransactionalIDAuthorizationFailed, "grant this application's principal Write on transactional ids with the prefix " + app + "-"},
 		{kerr.ClusterAuthorizationFailed, "grant IdempotentWrite on the cluster"},
 		{kerr.SaslAuthenticationFailed, "check user and password in Config.ClientOptions"},
+		{kerr.UnsupportedSaslMechanism, "let kgo.SASL in Config.ClientOptions be a mechanism that the brokers have"},
 		{kerr.InvalidTransactionTimeout, "Config.TransactionTimeout is more than the brokers' transaction.max.timeout.ms"},
 		{kerr.OffsetMetadataTooLarge, "the brokers' offset.metadata.max.bytes is too small"},
 		{kerr.FencedInstanceID, "another process has the same Config.InstanceID: each needs one of its own"},
@@ -146,6 +155,9 @@ func (t *thread) remedy(err error) string {
 		if errors.Is(err, r.err) {
 			return r.says
 		}
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "give kgo.DialTLSConfig in Config.ClientOptions the authority that signed the brokers' certificates, or the name in them"
 	}
 	return ""
 }
@@ -186,6 +198,7 @@ func (t *thread) settle(ctx context.Context, err error) error {
 		return t.undo(ctx)
 	case moved:
 		err := t.abort(ctx)
+		t.recall()
 		t.giveUp(t.drop(t.tasks))
 		t.member.rejoin()
 		return err
@@ -195,9 +208,12 @@ func (t *thread) settle(ctx context.Context, err error) error {
 }
 
 // explained adds the remedy.
-func (t *thread) explained(err error) error {
-	if r := t.remedy(err); r != "" {
-		return fmt.Errorf("stream: %w (%s)", err, r)
+func (t *thread) explained(err error) error { return fmt.Errorf("stream: %w", advised(t.e.app, err)) }
+
+// advised adds the remedy for an error of an application, once.
+func advised(app string, err error) error {
+	if r := remedy(app, err); r != "" && !strings.Contains(err.Error(), r) {
+		return fmt.Errorf("%w (%s)", err, r)
 	}
-	return fmt.Errorf("stream: %w", err)
+	return err
 }

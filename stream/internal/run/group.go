@@ -174,6 +174,7 @@ func (t *thread) give(ctx context.Context, ids []task.ID) {
 		t.log.Warn("commit before giving tasks up failed; their records will be processed again", "error", err)
 		t.note(err)
 		t.note(t.abort(ctx))
+		t.recall()
 		t.giveUp(t.drop(going))
 		t.spoiled = t.e.o.ExactlyOnce
 	} else {
@@ -221,8 +222,22 @@ func (t *thread) lose() {
 	t.moving.lost += len(t.tasks) + len(t.gained)
 	t.disown(slices.Collect(maps.Keys(t.gained)))
 	t.note(t.abort(t.life))
+	t.recall()
 	t.giveUp(t.drop(t.tasks))
 	t.giveUp(t.drop(t.suspended))
+}
+
+// recall takes back what has been sent for tasks that are given up without a commit: it must not come after what their next
+// owners write. What is on its way to a broker cannot be taken back. The thread goes on with a new client. Exactly once,
+// brokers see to it.
+func (t *thread) recall() {
+	if t.e.o.ExactlyOnce || t.cl.BufferedProduceRecords() == 0 {
+		return
+	}
+	t.cl.UnsafeAbortBufferedRecords()
+	if t.fatal == nil {
+		t.fatal = fmt.Errorf("%w: %w", errFenced, errMoved)
+	}
 }
 
 // beginAgain begins the tasks anew that stay here after the transaction they were part of was aborted with those that went.

@@ -27,6 +27,8 @@ type membership interface {
 	allow()
 	// ready says whether the thread has its share of the tasks and the group lets its members process.
 	ready() bool
+	// silent says whether the group may have given this member up without a word: it has not been heard of for too long.
+	silent() bool
 	// identity is who the thread commits as; an empty member means that it is none.
 	identity() identity
 	// renewed is asked when a commit was refused because a new epoch has begun. It may wait until the identity is not old any

@@ -227,13 +227,18 @@ func (p *place) weigh(all []kmsg.StreamsGroupHeartbeatResponseStatus, now time.T
 	case p.missing.IsZero():
 		p.missing = now
 	case now.Sub(p.missing) > 2*p.interval: // one made a moment ago may not be known to every broker yet
-		p.fatal = fmt.Errorf("%w: group %s: %s: %s", ErrTopics, p.group, detail, topicFault(nil))
+		p.fatal = fmt.Errorf("%w: group %s: %s: %w", ErrTopics, p.group, detail, topicFault(nil, "source"))
 	}
+}
+
+// silent says whether the group has not been heard of for so long that it may have given this member up.
+func (p *place) silent(now time.Time) bool {
+	return p.phase == seated && now.Sub(p.asked) > silence*p.interval
 }
 
 // ready says whether the group lets this member process: it has a whole topology, has dealt tasks out and has been heard of.
 func (p *place) ready(now time.Time) bool {
-	if p.phase != seated || p.news == 0 || now.Sub(p.asked) > silence*p.interval {
+	if p.phase != seated || p.news == 0 || p.silent(now) {
 		return false
 	}
 	for code := range p.status {

@@ -166,7 +166,7 @@ func (p *producer) check(ctx context.Context) error {
 
 func (p *producer) settle(ctx context.Context, f fault) error {
 	final := &task.Error{Task: f.id, Node: f.node, Op: string(task.Production), Source: f.source,
-		Err: &trouble{sending, fmt.Errorf("to topic %q: %w", f.record.Topic, f.err)}}
+		Err: &trouble{sending, fmt.Errorf("to topic %q: %w", f.record.Topic, advised(p.e.app, f.err))}}
 	handle := p.e.o.Program.Handlers[task.Production]
 	if !recordsFault(f.err) || handle == nil {
 		return final

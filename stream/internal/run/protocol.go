@@ -89,7 +89,7 @@ func (e *Engine) choose(ctx context.Context) error {
 	f := facts{speaks: speaks(able), patterns: e.o.Program.Plan.Patterns() != nil, static: e.o.InstanceID != ""}
 	if f.lacks() == "" {
 		if f.group, err = e.census(ctx); err != nil {
-			return err
+			return advised(e.app, err)
 		}
 	}
 	var why string

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/millrun/millrun/stream/internal/task"
@@ -33,10 +34,10 @@ func (t *thread) purge() {
 		ctx, cancel := context.WithTimeout(t.life, createTimeout)
 		defer cancel()
 		t.e.fail.At("purge-before")
-		_, err := t.e.admin.DeleteRecords(ctx, done)
+		deleted, err := t.e.admin.DeleteRecords(ctx, done)
 		t.e.fail.At("purge-after")
-		if err != nil {
-			t.log.Warn("repartition topics were not purged; the next purge deletes it", "error", err)
+		if err = errors.Join(err, deleted.Error()); err != nil {
+			t.log.Warn("repartition topics were not purged; the next purge deletes it", "error", advised(t.e.app, err))
 		}
 	})
 }

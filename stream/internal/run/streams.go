@@ -209,6 +209,11 @@ func (s *streams) ready() (yes bool) {
 	return yes
 }
 
+func (s *streams) silent() (yes bool) {
+	s.beat.look(func(p *place) { yes = p.silent(time.Now()) })
+	return yes
+}
+
 func (s *streams) identity() (who identity) {
 	s.beat.look(func(p *place) { who = p.identity() })
 	return who

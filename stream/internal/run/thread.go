@@ -261,6 +261,9 @@ func (t *thread) poll(ctx context.Context, busy bool) kgo.Fetches {
 func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err error) {
 	t.caches.Max = t.cacheMax.Load()
 	clear(t.rewound)
+	if t.member.silent() {
+		t.recall()
+	}
 	if t.fatal != nil {
 		return false, t.fatal
 	}
@@ -360,7 +363,7 @@ func (t *thread) fetchFault(ctx context.Context, f kgo.FetchError) error {
 	case f.Topic == "":
 		return t.member.fault(f.Err)
 	}
-	return fmt.Errorf("stream: fetch from %s-%d: %w", f.Topic, f.Partition, f.Err)
+	return fmt.Errorf("stream: fetch from %s-%d: %w", f.Topic, f.Partition, advised(t.e.app, f.Err))
 }
 
 // process lets the tasks work in turn until nothing is left or the time is up.

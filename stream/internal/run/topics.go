@@ -147,18 +147,29 @@ func absent(found kadm.TopicDetails, topics []string, what string) error {
 	var faults []error
 	for _, t := range topics {
 		if d, ok := found[t]; !ok || d.Err != nil {
-			faults = append(faults, fmt.Errorf("%w: %s topic %q: %s", ErrTopics, what, t, topicFault(d.Err)))
+			faults = append(faults, fmt.Errorf("%w: %s topic %q: %w", ErrTopics, what, t, topicFault(d.Err, what)))
 		}
 	}
 	return errors.Join(faults...)
 }
 
 // topicFault says what is wrong with a topic and what to do about it.
-func topicFault(err error) string {
-	if err == nil || errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return "it does not exist; create it before the application starts, which makes only its internal topics"
+func topicFault(err error, what string) error {
+	switch {
+	case err == nil, errors.Is(err, kerr.UnknownTopicOrPartition):
+		return errors.New("it does not exist; create it before the application starts, which makes only its internal topics")
+	case errors.Is(err, kerr.TopicAuthorizationFailed):
+		return fmt.Errorf("%w (%s)", err, topicRights(what))
 	}
-	return err.Error()
+	return err
+}
+
+// topicRights says what an application must be allowed to do with a topic.
+func topicRights(what string) string {
+	if what == "source" {
+		return "grant Read on it to this application's principal"
+	}
+	return "grant Write on it to this application's principal"
 }
 
 // describe asks about topics and remembers their sizes.
@@ -169,11 +180,31 @@ func (e *Engine) describe(ctx context.Context, topics []string) (kadm.TopicDetai
 		return nil, err
 	}
 	found, err := e.admin.ListTopics(ctx, topics...)
+	if errors.Is(err, kerr.TopicAuthorizationFailed) && len(topics) > 0 {
+		found, err = e.describeEach(ctx, topics)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("stream: describe topics: %w", err)
+		return nil, advised(e.app, fmt.Errorf("stream: describe topics: %w", err))
 	}
 	e.partitions.put(found)
 	return found, nil
+}
+
+// describeEach asks topic by topic, to find out which ones must not be seen.
+func (e *Engine) describeEach(ctx context.Context, topics []string) (kadm.TopicDetails, error) {
+	all := kadm.TopicDetails{}
+	for _, t := range topics {
+		found, err := e.admin.ListTopics(ctx, t)
+		switch {
+		case errors.Is(err, kerr.TopicAuthorizationFailed):
+			all[t] = kadm.TopicDetail{Topic: t, Err: kerr.TopicAuthorizationFailed}
+		case err != nil:
+			return nil, err
+		default:
+			maps.Copy(all, found)
+		}
+	}
+	return all, nil
 }
 
 // reach waits until a broker answers: they may be starting, as the application is.
@@ -183,9 +214,13 @@ func (e *Engine) reach(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
+		err = advised(e.app, fmt.Errorf("stream: no broker of %s answers: %w", strings.Join(e.o.Brokers, ", "), err))
+		if strangers(err) {
+			return err
+		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("stream: no broker of %s answers: %w", strings.Join(e.o.Brokers, ", "), err)
+			return err
 		case <-time.After(pause):
 		}
 	}
@@ -217,7 +252,7 @@ func (e *Engine) makeInternal(ctx context.Context, found kadm.TopicDetails) erro
 		if err != nil {
 			return err
 		}
-		open, err := compare(wanted, there)
+		open, err := compare(e.app, wanted, there)
 		if err != nil || len(open) == 0 {
 			return err
 		}
@@ -235,7 +270,7 @@ func (e *Engine) makeInternal(ctx context.Context, found kadm.TopicDetails) erro
 }
 
 // compare finds the topics that are not there yet.
-func compare(wanted []plan.InternalTopic, there kadm.TopicDetails) (open []plan.InternalTopic, err error) {
+func compare(app string, wanted []plan.InternalTopic, there kadm.TopicDetails) (open []plan.InternalTopic, err error) {
 	var faults []error
 	for _, w := range wanted {
 		d, ok := there[w.Name]
@@ -243,7 +278,7 @@ func compare(wanted []plan.InternalTopic, there kadm.TopicDetails) (open []plan.
 		case !ok || errors.Is(d.Err, kerr.UnknownTopicOrPartition) || d.Err == nil && len(d.Partitions) == 0:
 			open = append(open, w)
 		case d.Err != nil:
-			faults = append(faults, fmt.Errorf("%w: internal topic %q: %w", ErrTopics, w.Name, d.Err))
+			faults = append(faults, advised(app, fmt.Errorf("%w: internal topic %q: %w", ErrTopics, w.Name, d.Err)))
 		case int32(len(d.Partitions)) != w.Partitions:
 			faults = append(faults, fmt.Errorf("%w: internal topic %q has %d partitions, and the source topics ask for %d; reset the application or give the sources their old number", ErrTopics, w.Name, len(d.Partitions), w.Partitions))
 		}
@@ -265,7 +300,7 @@ func (e *Engine) create(ctx context.Context, w plan.InternalTopic) error {
 		err = resp.Err
 	}
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("%w: internal topic %q cannot be created: %w %s", ErrTopics, w.Name, err, resp.ErrMessage)
+		return advised(e.app, fmt.Errorf("%w: internal topic %q cannot be created: %w %s", ErrTopics, w.Name, err, resp.ErrMessage))
 	}
 	return nil
 }
@@ -281,7 +316,7 @@ func (e *Engine) size(ctx context.Context, topic string) (int32, error) {
 	}
 	n, ok := e.partitions.get(topic)
 	if !ok || n == 0 {
-		return 0, fmt.Errorf("%w: topic %q: %s", ErrTopics, topic, topicFault(found[topic].Err))
+		return 0, fmt.Errorf("%w: topic %q: %w", ErrTopics, topic, topicFault(found[topic].Err, "sink"))
 	}
 	return n, nil
 }

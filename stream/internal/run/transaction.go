@@ -64,7 +64,10 @@ func (p *producer) begin() error {
 	}
 	p.e.fail.At("begin-before")
 	if err := p.cl.BeginTransaction(); err != nil {
-		return &trouble{sending, fmt.Errorf("begin a transaction: %w: %w", err, kerr.ProducerFenced)}
+		if err = advised(p.e.app, err); !isAny(err, ofOperator) {
+			err = fmt.Errorf("%w: %w", err, kerr.ProducerFenced)
+		}
+		return &trouble{sending, fmt.Errorf("begin a transaction: %w", err)}
 	}
 	p.open = true
 	p.e.fail.At("begin-after")
