@@ -402,7 +402,7 @@ func TestStatesAndRestorationAreTold(t *testing.T) {
 	if !slices.Equal(states, []stream.State{stream.Rebalancing, stream.Running, stream.PendingShutdown, stream.NotRunning}) {
 		t.Errorf("states: %v", states)
 	}
-	if !restored.Done || restored.Restored != 2 || restored.Store != "counts" || restored.Task.String() != "1_0" {
+	if !restored.Done || restored.Restored != 2 || restored.Store != "counts" || restored.Task.String() != "1_0" || restored.Rate <= 0 || restored.Left != 0 {
 		t.Errorf("restored: %+v", restored)
 	}
 }

@@ -106,6 +106,14 @@ type Reset struct {
 	Ago    time.Duration // for ByDuration
 }
 
+// String is the policy's name as Kafka has it.
+func (r Reset) String() string {
+	if r.Policy == ByDuration {
+		return r.Ago.String() + " ago"
+	}
+	return [...]string{Earliest: "earliest", Latest: "latest", None: "none", ByDuration: "by_duration"}[r.Policy]
+}
+
 // Policy is a kind of Reset.
 type Policy uint8
 

@@ -1,7 +1,13 @@
 package run
 
 import (
+	"context"
+	"log/slog"
 	"runtime/debug"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 )
 
 // What is measured of the instance as a whole.
@@ -50,4 +56,23 @@ func (e *Engine) measureThreads(n int) {
 func (e *Engine) measureFailure() {
 	e.o.Metrics.Add("millrun_stream_failed_stream_threads_total", 1, e.labels()...)
 	e.sums.add(done{errors: 1})
+}
+
+// announce says, once, with what the instance starts. Of what clients prove who they are with, only the kind is said.
+func (e *Engine) announce() {
+	attrs := append(slices.Clone(e.o.Settings), slog.String("version", version()))
+	if brokers, ok := e.client.OptValue(kgo.SeedBrokers).([]string); ok && len(e.o.Brokers) == 0 {
+		attrs = append(attrs, slog.Any("seedBrokers", brokers))
+	}
+	if tls, ok := e.client.OptValue(kgo.DialTLS).(bool); ok {
+		attrs = append(attrs, slog.Bool("tls", tls))
+	}
+	if ways, ok := e.client.OptValue(kgo.SASL).([]sasl.Mechanism); ok {
+		names := make([]string, len(ways))
+		for i, w := range ways {
+			names[i] = w.Name()
+		}
+		attrs = append(attrs, slog.Any("sasl", names))
+	}
+	e.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "starting", attrs...)
 }

@@ -176,6 +176,7 @@ func (e *Engine) run(ctx context.Context) (err error) {
 	}
 	defer client.Close()
 	e.client, e.admin = client, kadm.NewClient(client)
+	e.announce()
 	if err := e.meet(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // asked to stop before it began
