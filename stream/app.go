@@ -54,6 +54,8 @@ func NewApp(d Definition, c Config) (*App, error) {
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, FetchTimeout: c.FetchTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
 		GroupProtocol: run.Protocol(c.GroupProtocol), Summary: c.SummaryInterval, Settings: c.settings(), StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
+		Standbys: c.StandbyReplicas, Warmups: c.MaxWarmups, RecoveryLag: max(c.RecoveryLag, 0), Probing: c.ProbingInterval,
+		Tags: c.RackTags, RackAware: c.RackAware,
 	})
 	return a, nil
 }
@@ -166,7 +168,8 @@ func (a *App) Query[S, R any](h state.Handle[S, R]) (R, error) {
 func (a *App) restored(r run.Restored) {
 	if a.config.OnRestore != nil {
 		a.config.OnRestore(RestoreEvent{
-			Store: r.Store, Task: TaskID{r.Task.Sub, r.Task.Partition}, Restored: r.Restored, Remaining: r.Remaining, Done: r.Done, Rate: r.Rate, Left: r.Left,
+			Store: r.Store, Task: TaskID{r.Task.Sub, r.Task.Partition}, Restored: r.Restored, Remaining: r.Remaining, Done: r.Done, Standby: r.Standby,
+			Rate: r.Rate, Left: r.Left,
 		})
 	}
 }
@@ -210,6 +213,7 @@ type RestoreEvent struct {
 	Done      bool
 	Rate      float64       // records a second since it began; 0 at the beginning
 	Left      time.Duration // until the end, if it goes on like that; -1: nobody can say yet
+	Standby   bool          // it is a copy of a task that works elsewhere: Done says that nothing is left for now, and it goes on
 }
 
 // ThreadAction answers an error that ended a stream thread.

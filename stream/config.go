@@ -62,6 +62,9 @@ type Config struct {
 	// it goes on without; it keeps records of different topics in the order of their times. Default: 0; -1 never waits, not
 	// even for records that are known to be there.
 	MaxTaskIdle time.Duration
+	// MaxWarmups is how many copies the whole group makes at a time so that tasks can move without standing still: a task with
+	// state moves to an instance only once a copy there has caught up. Only of ClassicProtocol. Default: 2.
+	MaxWarmups int
 	// Metrics is where the application's numbers go. Default: a registry of its own.
 	Metrics *metrics.Registry
 	// MetricsLevel is how much is measured. Default: metrics.Info; metrics.Debug counts for every processor and store as well.
@@ -71,6 +74,17 @@ type Config struct {
 	// Optimize are changes to the topology that spare topics and stores. They change internal names, so they are chosen when
 	// an application is new. Default: none.
 	Optimize Optimization
+	// ProbingInterval is how often the group looks whether copies have caught up that were made for tasks to move. Only of
+	// ClassicProtocol. Default: 10m.
+	ProbingInterval time.Duration
+	// RackAware are tags in which the copies of a task differ from each other and from the task itself, as far as instances with
+	// other values are there; see RackTags. All instances need the same list. Only of ClassicProtocol. Default: none.
+	RackAware []string
+	// RackTags say where this instance is: its zone, its cluster (KIP-708). Only of ClassicProtocol. Default: none.
+	RackTags map[string]string
+	// RecoveryLag is how many records of its changelogs an instance may be behind with a task and still get it at once, since
+	// it has soon caught up. Only of ClassicProtocol. Default: 10000; -1 is none.
+	RecoveryLag int64
 	// ReplicationFactor is that of internal topics. Default: the broker's.
 	ReplicationFactor int
 	// RequireNames makes a topology with generated names of stores or internal topics a fault (KIP-1111): such names change
@@ -78,6 +92,10 @@ type Config struct {
 	RequireNames bool
 	// Serdes are asked before the defaults by type. Default: none.
 	Serdes *serde.Registry
+	// StandbyReplicas is how many copies of each task's stores other instances keep up to date, so that one of them can take the
+	// task over without reading its changelogs again. Only of ClassicProtocol: brokers have num.standby.replicas as a
+	// configuration of a streams group. Default: 0.
+	StandbyReplicas int
 	// StateCleanupDelay is how long the files of a task that has left this instance are kept, in case it comes back. Default:
 	// 10m; -1 keeps them until CleanUp.
 	StateCleanupDelay time.Duration
@@ -177,6 +195,19 @@ func (c *Config) defaults() {
 	if c.TransactionTimeout == 0 {
 		c.TransactionTimeout = 10 * time.Second
 	}
+	c.defaultCopies()
+}
+
+func (c *Config) defaultCopies() {
+	if c.MaxWarmups == 0 {
+		c.MaxWarmups = 2
+	}
+	if c.ProbingInterval == 0 {
+		c.ProbingInterval = 10 * time.Minute
+	}
+	if c.RecoveryLag == 0 {
+		c.RecoveryLag = 10_000
+	}
 }
 
 // validate finds all faults at once.
@@ -219,6 +250,7 @@ func (c *Config) validate() error {
 	if c.GroupProtocol < AutoProtocol || c.GroupProtocol > StreamsProtocol {
 		bad("GroupProtocol is %d", c.GroupProtocol)
 	}
+	c.validateCopies(bad)
 	if c.Guarantee == ExactlyOnce && c.TransactionTimeout <= c.CommitInterval {
 		bad("TransactionTimeout is %s: a transaction lasts a CommitInterval (%s), brokers would abort it before", c.TransactionTimeout, c.CommitInterval)
 	}
@@ -231,6 +263,26 @@ func (c *Config) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (c *Config) validateCopies(bad func(format string, args ...any)) {
+	if c.MaxWarmups < 1 {
+		bad("MaxWarmups is %d: without one, no task with state would ever move", c.MaxWarmups)
+	}
+	if c.ProbingInterval < 0 {
+		bad("ProbingInterval is %s", c.ProbingInterval)
+	}
+	if c.RecoveryLag < -1 {
+		bad("RecoveryLag is %d", c.RecoveryLag)
+	}
+	if c.StandbyReplicas < 0 {
+		bad("StandbyReplicas is %d", c.StandbyReplicas)
+	}
+	for _, tag := range c.RackAware {
+		if _, ok := c.RackTags[tag]; !ok {
+			bad("RackAware names the tag %q, and RackTags has none", tag)
+		}
+	}
 }
 
 // Guarantee is what happens to a record's effects upon failure.

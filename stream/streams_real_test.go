@@ -10,6 +10,7 @@ import (
 
 	"github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/state"
 )
 
 // byBroker is an application whose tasks the broker shares out.
@@ -82,18 +83,19 @@ func TestApacheKafkaAZombieOfTheStreamsProtocolDoublesNothing(t *testing.T) {
 	zombie(t, c, byBroker(app, stream.ExactlyOnce), in, out)
 }
 
-func TestApacheKafkaStreamsProtocolWithCopiesThatNobodyKeeps(t *testing.T) {
+func TestApacheKafkaACopyOfAStreamsGroupTakesOverWithNothingReadAgain(t *testing.T) {
 	t.Parallel()
-	c, app, in, out, d := ownTopics(t)
-	c.group(app, "streams.num.standby.replicas", "1")
-	lines, want := letters(500)
-	c.app(d(), byBroker(app, stream.ExactlyOnce))
-	_, second := c.app(d(), byBroker(app, stream.ExactlyOnce))
-	c.produce(in, lines...)
-	c.ledger(out, want)
-	second()
-	c.produce(in, lines...)
-	c.ledger(out, twice(want))
+	for name, engine := range map[string]func() (state.Engine, string){"memory": inMemory, "disk": onDisks(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := connect(t, real.Kafka(t))
+			app := real.Name(t, "kept")
+			c.topics(2, app+"-in", app+"-out")
+			c.group(app, "streams.num.standby.replicas", "1")
+			c.group(app, "streams.session.timeout.ms", "6000")
+			takeOver(t, c, byBroker(app, stream.ExactlyOnce), app+"-in", app+"-out", engine)
+		})
+	}
 }
 
 func TestApacheKafkaGroupKeepsOneProtocolWhileItHasMembers(t *testing.T) {

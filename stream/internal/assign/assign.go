@@ -232,12 +232,20 @@ func (a *board) fill() {
 				behind = 0
 			}
 			p := a.processes[o.process]
-			return []int64{behind, int64(o.load), int64(p.load * 1000 / len(p.consumers)), int64(o.subs[a.tasks[t].ID.Sub]), a.lag(o.process, t)}
+			return []int64{behind, int64(o.load), int64(p.load * 1000 / len(p.consumers)), a.fresh(c, t), int64(o.subs[a.tasks[t].ID.Sub]), a.lag(o.process, t)}
 		})
 		if best >= 0 {
 			a.put(t, best)
 		}
 	}
+}
+
+// fresh is 0 for a consumer that has a copy of a task, which it can go on with.
+func (a *board) fresh(c, t int) int64 {
+	if slices.Contains(a.consumers[c].Standby, a.tasks[t].ID) {
+		return 0
+	}
+	return 1
 }
 
 // all are the consumers that can run a task.
@@ -378,7 +386,7 @@ func (a *board) stay(t int, most int64) int {
 		if a.owner[t] == c {
 			moved = 0
 		}
-		return []int64{moved, int64(a.consumers[c].load)}
+		return []int64{moved, a.fresh(c, t), int64(a.consumers[c].load)}
 	})
 }
 

@@ -34,7 +34,7 @@ func (*balancer) JoinGroupMetadata(topics []string, _ map[string][]int32, _ int3
 
 // ParseSyncAssignment reads what the leader decided.
 func (b *balancer) ParseSyncAssignment(assigned []byte) (map[string][]int32, error) {
-	b.tell(func(t *told) { t.eager, t.next = true, assign.Never })
+	b.tell(func(t *told) { t.eager, t.next, t.standby = true, assign.Never, nil })
 	return kgo.ParseConsumerSyncAssignment(assigned)
 }
 

@@ -162,6 +162,7 @@ func (c *classic) assigned(_ context.Context, cl *kgo.Client, got map[string][]i
 		c.a.tell(func(t *told) { t.next = assign.Never })
 	}
 	c.settled, c.eager = true, news.eager
+	c.t.stand(news.standby)
 	c.t.gain(tasksOf(c.t.e.o.Program.Plan, got))
 	c.t.settled()
 }
@@ -172,6 +173,7 @@ func (c *classic) revoked(ctx context.Context, cl *kgo.Client, gone map[string][
 	defer c.t.mu.Unlock()
 	c.t.e.fail.At("revoked-before")
 	defer c.t.e.fail.At("revoked-after")
+	defer func() { c.a.hold(c.t.holds()) }() // before the client joins again
 	news, ok := c.enter(cl)
 	if !ok {
 		return
@@ -202,6 +204,7 @@ func (c *classic) lost(context.Context, *kgo.Client, map[string][]int32) {
 	c.a.tell(func(t *told) { t.orphaned = false })
 	c.t.rebalancing(ousted)
 	c.t.lose()
+	c.a.hold(c.t.holds())
 }
 
 // offsetsFetched remembers what was committed, with the text beside it.

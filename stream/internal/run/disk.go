@@ -28,7 +28,11 @@ func (e *Engine) claim(id task.ID) (*statedir.Task, error) {
 	}
 	for _, s := range e.o.Program.Plan.Subs[id.Sub].Stores {
 		if spec := e.o.Program.Stores[s.Name]; spec != nil && spec.OnDisk {
-			return e.dir.Claim(id.String())
+			dir, err := e.dir.Claim(id.String())
+			if err == nil {
+				e.left.remove(id)
+			}
+			return dir, err
 		}
 	}
 	return nil, nil
@@ -56,10 +60,10 @@ func (t *thread) home(id task.ID, dir *statedir.Task) func(name string) (store.H
 // It belongs to the thread; the cells are written by promises.
 type progress map[part]*atomic.Int64
 
-// follow notes the changelogs of a task's stores on disk.
+// follow notes the changelogs of a task's stores on disk, and of others where they may become those of a copy.
 func (t *thread) follow(a *active) {
 	for _, spec := range a.task.Stores() {
-		if spec.OnDisk && spec.Source == "" && spec.Changelog != "" {
+		if (spec.OnDisk || t.e.copies) && spec.Source == "" && spec.Changelog != "" {
 			at := part{spec.Changelog, a.id.Partition}
 			t.producer.logs[at] = new(atomic.Int64)
 			t.producer.logs[at].Store(store.NoPosition)
@@ -80,29 +84,22 @@ func (t *thread) restored(a *active, name string, position int64) error {
 	if cell := t.producer.logs[part{spec.Changelog, a.id.Partition}]; cell != nil {
 		cell.Store(position)
 	}
+	a.at[name] = store.Mark{Topic: t.e.partitions.topicID(spec.Restored()), Position: position}
 	return a.task.Save(name, t.e.partitions.topicID(spec.Restored()), position)
 }
 
 // save makes what the stores of a task hold lasting, after a commit of these offsets.
 func (t *thread) save(a *active, committed []task.Offset) error {
 	for _, spec := range a.task.Stores() {
-		if !spec.OnDisk {
+		if !spec.OnDisk && !t.e.copies {
 			continue
 		}
-		position := store.NoPosition
-		switch {
-		case spec.Source != "":
-			for _, o := range committed {
-				if o.Topic == spec.Source {
-					position = o.Offset
-				}
-			}
-		case spec.Changelog == "":
-			position = 0 // whoever has the directory has all there is
-		default:
-			position = t.producer.logs[part{spec.Changelog, a.id.Partition}].Load()
-		}
+		position := t.worth(a, spec, committed)
 		if position == store.NoPosition {
+			continue
+		}
+		a.at[spec.Name] = store.Mark{Topic: t.e.partitions.topicID(spec.Restored()), Position: position}
+		if !spec.OnDisk {
 			continue
 		}
 		t.e.fail.At("save-before")
@@ -115,6 +112,25 @@ func (t *thread) save(a *active, committed []task.Offset) error {
 		t.e.fail.At("save-after")
 	}
 	return nil
+}
+
+// worth is the position in its topic that a store is worth after a commit.
+func (t *thread) worth(a *active, spec *task.StoreSpec, committed []task.Offset) int64 {
+	switch {
+	case spec.Source != "":
+		for _, o := range committed {
+			if o.Topic == spec.Source {
+				return o.Offset
+			}
+		}
+	case spec.Changelog == "":
+		return 0 // whoever has the directory has all there is
+	default:
+		if cell := t.producer.logs[part{spec.Changelog, a.id.Partition}]; cell != nil {
+			return cell.Load()
+		}
+	}
+	return store.NoPosition
 }
 
 // unsaved says whether the stores hold so many changes in memory that a commit should come early.
@@ -182,6 +198,9 @@ func (t *thread) vacate(a *active) error {
 		if a.wipe && spec.OnDisk {
 			errs = append(errs, t.e.o.Program.Disk.Remove(filepath.Join(a.dir.Path(), spec.Name)))
 		}
+	}
+	if sum := worthOf(a); sum > 0 && !a.wipe {
+		t.e.left.put(a.id, sum)
 	}
 	a.dir.Release()
 	return errors.Join(errs...)

@@ -16,7 +16,7 @@ func (t *thread) shutdown(clean bool, end context.CancelFunc) error {
 	defer cancel()
 	t.mu.Lock()
 	err := t.last(ctx, clean)
-	err = errors.Join(err, t.drop(t.tasks), t.drop(t.suspended))
+	err = errors.Join(err, t.drop(t.tasks), t.drop(t.suspended), t.drop(t.copies))
 	t.restore.close()
 	t.countLast()
 	t.mu.Unlock()

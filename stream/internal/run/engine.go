@@ -60,6 +60,7 @@ type Restored struct {
 	Done      bool
 	Rate      float64       // records a second
 	Left      time.Duration // until the end at that rate; -1: nobody can say
+	Standby   bool          // of a copy, which goes on: Done is that nothing is left for now
 }
 
 // Options are what an Engine is made of. All fields are set.
@@ -94,6 +95,14 @@ type Options struct {
 	Settings           []slog.Attr   // of the configuration in effect, for the log
 	StateDir           string        // below it stores on disk are kept
 	StateCleanupDelay  time.Duration // how long the directory of a task that has left is kept; negative: for ever
+
+	// Of the classic protocol; brokers have their own for streams groups.
+	Standbys    int               // copies of each stateful task beside the active one
+	Warmups     int               // copies that are made before a task moves, of the whole group at a time
+	RecoveryLag int64             // records that a process may be behind and still get a task
+	Probing     time.Duration     // how often is looked whether a task can move
+	Tags        map[string]string // of this instance: its rack
+	RackAware   []string          // tags in which the copies of a task are to differ
 }
 
 // Engine runs a program on Kafka. Run is called once; the other methods are safe for concurrent use.
@@ -106,8 +115,10 @@ type Engine struct {
 	dir      *statedir.Dir        // nil: no store is on disk
 	process  string               // names this instance in transactional ids: that of its directory, or one of this run
 	internal []plan.InternalTopic // as they were made or found
-	streams  bool                 // members join by the streams group protocol (KIP-1071)
-	implicit bool                 // brokers add groups and partitions to transactions by themselves (KIP-890)
+	copies   bool                 // tasks may become copies of what is at work elsewhere
+	left     leftovers
+	streams  bool // members join by the streams group protocol (KIP-1071)
+	implicit bool // brokers add groups and partitions to transactions by themselves (KIP-890)
 
 	admin      *kadm.Client
 	client     *kgo.Client // group-less: administration
@@ -170,6 +181,9 @@ func (e *Engine) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.closeDir()) }()
+	if err := e.survey(); err != nil {
+		return err
+	}
 	client, err := kgo.NewClient(e.options("admin")...)
 	if err != nil {
 		return fmt.Errorf("stream: client: %w", err)

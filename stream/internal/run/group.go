@@ -15,6 +15,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/statedir"
+	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -53,6 +54,7 @@ func (t *thread) takeUp() error {
 	}
 	if t.ripe {
 		t.ripe = false
+		t.demote()
 		if !t.e.fail.Planted("suspended-for-ever") {
 			t.giveUp(t.drop(t.suspended))
 		}
@@ -107,28 +109,29 @@ func (t *thread) own(id task.ID, topic string) error {
 	return err
 }
 
-// make creates a task, or takes a suspended one up again.
+// make creates a task, or takes up again what there is of it: suspended, or as a copy.
 func (t *thread) make(id task.ID) (*active, error) {
 	if a, ok := t.suspended[id]; ok {
 		delete(t.suspended, id)
 		return a, nil
 	}
+	if a, ok := t.copies[id]; ok {
+		delete(t.copies, id)
+		t.restore.forget(a)
+		a.copy = false // the rest of its changelogs is read like that of any other task
+		return a, nil
+	}
+	return t.build(id)
+}
+
+// build creates a task out of nothing, or of what is on disk.
+func (t *thread) build(id task.ID) (*active, error) {
 	dir, err := t.e.claim(id)
 	if err != nil {
 		return nil, err
 	}
-	a := &active{id: id, sub: t.e.o.Program.Plan.Subs[id.Sub], dir: dir, partitions: map[string]bool{}, restoring: map[string]bool{}}
-	ctx, cancel := context.WithCancel(context.Background())
-	env := task.Env{
-		Context: ctx, Log: t.log.With("application", t.e.app, "task", id.String()), Cache: &t.caches,
-		Partitions: func(topic string) int32 {
-			n, _ := t.e.size(ctx, topic) // a sink that chooses its topic may name a new one; 0 if it is not there
-			return n
-		},
-	}
-	if dir != nil {
-		env.Home = t.home(id, dir)
-	}
+	a := &active{id: id, sub: t.e.o.Program.Plan.Subs[id.Sub], dir: dir}
+	env, cancel := t.env(a)
 	if a.task, err = task.New(t.e.o.Program, id, []*plan.Sub{a.sub}, env); err != nil {
 		cancel()
 		if dir != nil {
@@ -138,13 +141,38 @@ func (t *thread) make(id task.ID) (*active, error) {
 	}
 	a.cancel = cancel
 	t.meter.made++
+	t.unrestored(a)
+	return a, nil
+}
+
+// env is what a task is made with.
+func (t *thread) env(a *active) (task.Env, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	env := task.Env{
+		Context: ctx, Log: t.log.With("application", t.e.app, "task", a.id.String()), Cache: &t.caches,
+		Partitions: func(topic string) int32 {
+			n, _ := t.e.size(ctx, topic) // a sink that chooses its topic may name a new one; 0 if it is not there
+			return n
+		},
+	}
+	if a.dir != nil {
+		env.Home = t.home(a.id, a.dir)
+	}
+	return env, cancel
+}
+
+// unrestored begins the book-keeping of a task that was just made.
+func (t *thread) unrestored(a *active) {
+	a.partitions, a.restoring = map[string]bool{}, map[string]bool{}
+	if a.at == nil {
+		a.at = map[string]store.Mark{}
+	}
 	for _, s := range a.task.Stores() {
 		if s.Restored() != "" {
 			a.restoring[s.Name] = true
 		}
 	}
 	t.follow(a)
-	return a, nil
 }
 
 // give gives tasks up to others, after a last commit. They are kept aside: when they come back at once, nobody else has

@@ -96,6 +96,7 @@ func (e *Engine) choose(ctx context.Context) error {
 	if e.streams, why, err = wanted.pick(f); err != nil {
 		return err
 	}
+	e.copies = e.streams || e.o.Standbys > 0
 	e.o.Log.Info("group protocol", "streams", e.streams, "because", why)
 	return nil
 }

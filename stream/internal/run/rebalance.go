@@ -36,7 +36,7 @@ func (t *thread) rebalanced() {
 	}
 	took := time.Since(m.since)
 	t.log.Info("rebalanced", "cause", m.cause, "took", took.Round(time.Millisecond),
-		"gained", m.gained, "given", m.given, "lost", m.lost, "kept", len(t.tasks)-m.gained)
+		"gained", m.gained, "given", m.given, "lost", m.lost, "kept", len(t.tasks)-m.gained, "copies", len(t.wanted))
 	metrics := t.e.o.Metrics
 	metrics.Add("millrun_stream_rebalance_total", 1, t.labels("cause", m.cause)...)
 	metrics.Observe("millrun_stream_rebalance_duration_seconds", took.Seconds(), t.labels()...)

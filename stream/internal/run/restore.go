@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -14,11 +15,15 @@ import (
 )
 
 // restorer makes the stores of a thread's tasks whole from their changelogs, by a group-less client of its own, a poll at a
-// time so that rebalances are not held up. It belongs to the thread.
+// time so that rebalances are not held up. When they are, it follows the changelogs of copies. It belongs to the thread.
 type restorer struct {
 	t    *thread
 	cl   *kgo.Client // nil while nothing is restored
 	jobs map[part]*job
+
+	limits map[part]int64 // how far sources are processed that copies are made of
+	asked  time.Time      // for that
+	idle   bool           // what copies are made of is not fetched while tasks wait
 
 	waits time.Time // since when brokers have not answered; zero: they do
 }
@@ -29,15 +34,17 @@ type job struct {
 	store string
 	at    part
 	next  int64 // where the client reads on
-	end   int64 // where the changelog ended when the job began: nobody else writes it meanwhile
+	end   int64 // where the changelog ended when the job began: nobody else writes it meanwhile. That of a copy has no end
 	done  int64
 	pace  pace
 }
 
 // step goes on restoring and begins the tasks that are whole. It says whether any is not yet.
 func (r *restorer) step(ctx context.Context) (restoring bool, err error) {
+	r.look(ctx)
 	err = r.begin(ctx)
 	if err == nil && len(r.jobs) > 0 {
+		r.yield()
 		err = r.poll(ctx)
 	}
 	if answered, final := patient(err, &r.waits, r.t.e.o.TaskTimeout); final != nil {
@@ -63,18 +70,24 @@ func (r *restorer) step(ctx context.Context) (restoring bool, err error) {
 	return restoring, nil
 }
 
-// busy says whether there is something to read: a task that waits for its offsets waits for the group.
-func (r *restorer) busy() bool { return len(r.jobs) > 0 }
+// busy says whether a task waits for something to be read: one that waits for its offsets waits for the group.
+func (r *restorer) busy() bool {
+	for _, j := range r.jobs {
+		if !j.a.copy {
+			return true
+		}
+	}
+	return false
+}
 
-// begin makes jobs of the stores that are not whole and have none.
-func (r *restorer) begin(ctx context.Context) error {
-	fresh := map[part]*job{}
-	topics := map[string]bool{}
-	for _, a := range r.t.tasks {
+// wanting are the jobs that are yet to begin, and their topics.
+func (r *restorer) wanting() (map[part]*job, map[string]bool) {
+	fresh, topics := map[part]*job{}, map[string]bool{}
+	want := func(a *active) {
 		for store := range a.restoring {
 			spec := r.t.e.o.Program.Stores[store]
 			at := part{spec.Restored(), a.id.Partition}
-			if spec.Source != "" && !r.known(at) {
+			if spec.Source != "" && !r.known(a, store, at) {
 				continue
 			}
 			if r.jobs[at] == nil {
@@ -83,6 +96,20 @@ func (r *restorer) begin(ctx context.Context) error {
 			}
 		}
 	}
+	for _, a := range r.t.tasks {
+		want(a)
+	}
+	for _, a := range r.t.copies {
+		if a.retired.IsZero() {
+			want(a)
+		}
+	}
+	return fresh, topics
+}
+
+// begin makes jobs of the stores that are not whole and have none.
+func (r *restorer) begin(ctx context.Context) error {
+	fresh, topics := r.wanting()
 	if len(fresh) == 0 {
 		return nil
 	}
@@ -107,7 +134,10 @@ func (r *restorer) begin(ctx context.Context) error {
 		if r.t.e.fail.Planted("restored-short") {
 			j.end = max(j.next, j.end-3)
 		}
-		again, err := r.resume(j)
+		if j.a.copy && r.t.e.fail.Planted("copy-without-past") {
+			j.next = end.Offset
+		}
+		again, err := r.resume(j, end.Offset)
 		if again || err != nil {
 			return err // the next turn begins with what is there then
 		}
@@ -115,15 +145,24 @@ func (r *restorer) begin(ctx context.Context) error {
 	return r.add(fresh)
 }
 
-// resume lets a store on disk go on from where it is. One that does not fit its topic costs the task a new beginning.
-func (r *restorer) resume(j *job) (again bool, err error) {
-	m, ok := j.a.task.Mark(j.store)
+// resume lets a store go on from where it is. One that does not fit its topic costs the task a new beginning.
+func (r *restorer) resume(j *job, end int64) (again bool, err error) {
+	m, ok := j.a.mark(j.store)
 	if !ok {
 		return false, nil
 	}
 	spec := r.t.e.o.Program.Stores[j.store]
-	if why := r.t.fits(spec, m, j.next, j.end); why != nil {
-		r.t.wiping(j.a, "position", why)
+	if !j.a.copy {
+		end = j.end
+	}
+	if why := r.t.fits(spec, m, j.next, end); why != nil {
+		if spec.OnDisk {
+			r.t.wiping(j.a, "position", why)
+		}
+		if j.a.copy {
+			r.t.discard(j.a, why)
+			return true, nil
+		}
 		return true, r.t.rebuild(j.a)
 	}
 	j.next = m.Position
@@ -139,16 +178,26 @@ func (e *Engine) ends() func(context.Context, ...string) (kadm.ListedOffsets, er
 	return e.admin.ListCommittedOffsets
 }
 
-// known says whether the committed offset of a source's partition is known.
-func (r *restorer) known(at part) bool {
-	_, ok := r.t.fetched[at]
-	return ok
+// known says whether it is known how far a source's partition is processed, and for a copy, that this is further than it is.
+func (r *restorer) known(a *active, store string, at part) bool {
+	if !a.copy {
+		_, ok := r.t.fetched[at]
+		return ok
+	}
+	m, _ := a.mark(store)
+	return r.limits[at] > max(m.Position, 0)
 }
 
 // limit is where restoring ends. A store that is restored from a source topic gets what the task has processed of it: the
 // rest is processed yet.
 func (r *restorer) limit(j *job, start, end int64) int64 {
-	if r.t.e.o.Program.Stores[j.store].Source == "" {
+	source := r.t.e.o.Program.Stores[j.store].Source != ""
+	switch {
+	case j.a.copy && source:
+		return r.limits[j.at]
+	case j.a.copy:
+		return math.MaxInt64
+	case !source:
 		return end
 	}
 	o := r.t.fetched[j.at]
@@ -162,7 +211,9 @@ func (r *restorer) limit(j *job, start, end int64) int64 {
 func (r *restorer) add(fresh map[part]*job) error {
 	read := map[string]map[int32]kgo.Offset{}
 	for at, j := range fresh {
-		r.tell(j, false)
+		if !j.a.copy {
+			r.tell(j, max(0, j.end-j.next), false)
+		}
 		if j.next >= j.end {
 			if err := r.finish(j); err != nil {
 				return err
@@ -197,14 +248,22 @@ func (r *restorer) add(fresh map[part]*job) error {
 	return nil
 }
 
+// fetch waits for records if a task does.
+func (r *restorer) fetch(ctx context.Context) kgo.Fetches {
+	if !r.busy() {
+		return r.cl.PollRecords(nil, pollMost) //nolint:staticcheck // a nil context is kgo's way not to wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, pollWait)
+	defer cancel()
+	return r.cl.PollRecords(ctx, pollMost)
+}
+
 // poll applies what has come.
 func (r *restorer) poll(ctx context.Context) error {
 	r.t.e.fail.At("restore-before")
 	defer r.t.e.fail.At("restore-after")
-	ctx, cancel := context.WithTimeout(ctx, pollWait)
-	defer cancel()
 	defer r.t.restores(time.Now())
-	fetches := r.cl.PollRecords(ctx, pollMost)
+	fetches := r.fetch(ctx)
 	for _, f := range fetches.Errors() {
 		switch {
 		case errors.Is(f.Err, context.DeadlineExceeded), errors.Is(f.Err, context.Canceled):
@@ -229,7 +288,8 @@ func (r *restorer) poll(ctx context.Context) error {
 		j.a.task.Restore(j.store, in)
 		j.done += int64(len(in))
 		j.next = p.Records[len(p.Records)-1].Offset + 1
-		r.tell(j, false)
+		left := max(0, min(j.end, p.LastStableOffset)-j.next)
+		r.tell(j, left, j.a.copy && left == 0)
 		if j.next >= j.end {
 			r.remove(j)
 			failed = r.finish(j)
@@ -247,22 +307,30 @@ func (r *restorer) again(at part) {
 	}
 }
 
+// remove ends a job. Its partition does not stay paused: the task of a copy that waited may have come here, and is waited for.
 func (r *restorer) remove(j *job) {
 	delete(r.jobs, j.at)
-	r.cl.RemoveConsumePartitions(map[string][]int32{j.at.topic: {j.at.partition}})
+	at := map[string][]int32{j.at.topic: {j.at.partition}}
+	r.cl.RemoveConsumePartitions(at)
+	if j.a.copy {
+		r.cl.ResumeFetchPartitions(at)
+	}
 }
 
 func (r *restorer) finish(j *job) error {
-	delete(j.a.restoring, j.store)
-	r.tell(j, true)
+	if !j.a.copy { // that one is never finished
+		delete(j.a.restoring, j.store)
+		r.tell(j, 0, true)
+	}
 	return r.t.restored(j.a, j.store, j.end)
 }
 
-func (r *restorer) tell(j *job, done bool) {
-	left := max(0, j.end-j.next)
+func (r *restorer) tell(j *job, left int64, done bool) {
 	rate, rest := j.pace.at(j.done, j.next, left, time.Now())
 	r.t.countRestored(j, left, rate)
-	r.t.e.o.OnRestore(Restored{Store: j.store, Task: j.a.id, Restored: j.done, Remaining: left, Done: done, Rate: rate, Left: rest})
+	r.t.e.o.OnRestore(Restored{
+		Store: j.store, Task: j.a.id, Restored: j.done, Remaining: left, Done: done, Standby: j.a.copy, Rate: rate, Left: rest,
+	})
 }
 
 // forget ends the jobs of a task that is no longer ours.

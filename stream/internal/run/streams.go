@@ -111,10 +111,6 @@ func (s *streams) refresh(ctx context.Context, come []task.ID) error {
 	return err
 }
 
-// stand is told of which tasks the group wants copies to be kept here, and returns of which they are. None are yet: what the
-// group is not told to be kept here it does not count on.
-func (*thread) stand([]task.ID) []task.ID { return nil }
-
 func both(a, b []task.ID) []task.ID {
 	return slices.DeleteFunc(slices.Clone(a), func(id task.ID) bool { return !slices.Contains(b, id) })
 }

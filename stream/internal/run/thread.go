@@ -47,6 +47,19 @@ type active struct {
 	dir        *statedir.Task // of stores on disk; nil: there are none
 	wipe       bool           // what is in it is of no use
 	spent      spent
+
+	at      map[string]store.Mark // what stores are worth, as of the last commit or while they are restored
+	copy    bool                  // its stores follow their changelogs; others work on the task
+	retired time.Time             // since when the group does not want the copy; zero: it does
+}
+
+// mark says what a store's content is worth; false if it begins empty.
+func (a *active) mark(name string) (store.Mark, bool) {
+	if m, ok := a.task.Mark(name); ok {
+		return m, true
+	}
+	m, ok := a.at[name]
+	return m, ok
 }
 
 // thread is a stream thread. Its fields belong to whoever holds mu: the loop while it works, callbacks of the client
@@ -70,6 +83,8 @@ type thread struct {
 	ripe       bool                 // nothing more is gained for now
 	spoiled    bool                 // the transaction of the tasks was aborted and they have not begun anew
 	suspended  map[task.ID]*active  // given up by a clean revocation; taken up again if they come back at once
+	wanted     map[task.ID]bool     // of which the group wants copies kept here
+	copies     map[task.ID]*active
 	moving     rebalance
 	fetched    map[part]task.Offset
 	paused     map[part]bool
@@ -114,6 +129,7 @@ func newThread(e *Engine, n int) *thread {
 	return &thread{
 		e: e, mu: newGate(), name: name, instance: instance, transactional: id, log: e.o.Log.With("thread", name),
 		tasks: map[task.ID]*active{}, gained: map[task.ID][]string{}, awaited: map[task.ID]bool{}, suspended: map[task.ID]*active{},
+		wanted: map[task.ID]bool{}, copies: map[task.ID]*active{},
 		fetched: map[part]task.Offset{}, paused: map[part]bool{}, rewound: map[part]bool{}, lastCommit: time.Now(), lastPurge: time.Now(),
 		meter: meter{started: time.Now(), passed: time.Now()},
 	}
@@ -152,6 +168,7 @@ func (t *thread) serve(ctx context.Context, first bool) error {
 	t.ripe, t.spoiled, t.asked, t.fatal, t.lastCommit = false, false, false, nil, time.Now()
 	clear(t.gained)
 	clear(t.awaited)
+	clear(t.wanted)
 	clear(t.fetched)
 	clear(t.paused)
 	t.dog.begin()
@@ -267,7 +284,7 @@ func (t *thread) work(ctx context.Context, fetches kgo.Fetches) (more bool, err 
 	if t.fatal != nil {
 		return false, t.fatal
 	}
-	if err := errors.Join(t.member.turn(ctx), t.beginAgain(ctx), t.takeUp()); err != nil {
+	if err := errors.Join(t.member.turn(ctx), t.beginAgain(ctx), t.takeUp(), t.keepCopies()); err != nil {
 		return false, err
 	}
 	if err := t.take(ctx, fetches); err != nil {

@@ -29,6 +29,7 @@ var bugs = []string{
 	"state-survives-abort",  // an aborted transaction leaves its state behind
 	"input-not-read-again",  // an aborted transaction's input is passed over
 	"purged-ahead",          // input that was not processed is deleted
+	"copy-without-past",     // a copy begins where its changelog ends
 	"suspended-for-ever",    // a task that comes back goes on with the state it had before it left
 }
 

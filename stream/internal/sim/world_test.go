@@ -95,6 +95,11 @@ func simulate(t *testing.T, seed uint64, bug string) (w *world, err error) {
 		if r.IntN(2) == 0 {
 			w.config.Guarantee = stream.ExactlyOnce
 		}
+		copies := rand.New(rand.NewPCG(seed, 2))
+		w.config.StandbyReplicas, w.config.ProbingInterval = copies.IntN(2), 30*time.Second
+		if copies.IntN(2) == 0 {
+			w.config.RecoveryLag = 5 // tasks move by way of warm-ups
+		}
 		w.disk = r.IntN(2) == 0
 		w.slow = time.Duration(max(0, r.IntN(60)-30)) * time.Millisecond // none, half of the time
 		w.kinds = slices.DeleteFunc(faults(), func(f fault) bool { return f.name == zombie && !w.exact() })

@@ -28,7 +28,7 @@ func NewGlobal(p *Program, now time.Time, env Env) (*Global, error) {
 	if len(subs) == 0 {
 		return nil, nil
 	}
-	t, err := assembled(p, ID{Sub: GlobalSub}, subs, env)
+	t, err := assembled(p, ID{Sub: GlobalSub}, subs, env, nil)
 	if err != nil {
 		return nil, err
 	}

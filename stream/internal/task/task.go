@@ -77,11 +77,11 @@ type Counts struct {
 // does.
 func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 	subs = slices.DeleteFunc(slices.Clone(subs), func(s *plan.Sub) bool { return s.Global })
-	return assembled(p, id, subs, env)
+	return assembled(p, id, subs, env, nil)
 }
 
-// assembled makes a task, or the writer of the global stores.
-func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
+// assembled makes a task, or the writer of the global stores, with the content of stores that there are already.
+func assembled(p *Program, id ID, subs []*plan.Sub, env Env, from map[string]*Store) (*Task, error) {
 	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs, flows: map[flowKey]*Flow{}, nodes: map[int]*Node{}}
 	t.rec.task = t
 	t.counts.Dropped = map[string]int64{}
@@ -91,7 +91,7 @@ func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 			if !ok {
 				return nil, fmt.Errorf("store %s is not in the program", s.Name)
 			}
-			made, err := newStore(spec, t)
+			made, err := t.store(spec, from[s.Name])
 			if err != nil {
 				return nil, errors.Join(err, t.closeHomes())
 			}
@@ -117,6 +117,13 @@ func assembled(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 		}
 	}
 	return t, nil
+}
+
+func (t *Task) store(spec *StoreSpec, from *Store) (*Store, error) {
+	if from != nil {
+		return from.successor(t), nil
+	}
+	return newStore(spec, t)
 }
 
 func (t *Task) addQueues(n *plan.Node) {
