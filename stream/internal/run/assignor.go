@@ -37,6 +37,7 @@ type assignor struct {
 type told struct {
 	eager    bool      // the group has agreed on the protocol of our last release
 	orphaned bool      // the group has forgotten this member, and the client has not said so
+	refused  bool      // the leader runs another program
 	standby  []task.ID // of which copies are to be kept here
 	next     int64     // when this member is to ask for a rebalance, in ms since 1970; 0: at once; math.MaxInt64: not at all
 }
@@ -124,7 +125,7 @@ func (a *assignor) ParseSyncAssignment(b []byte) (map[string][]int32, error) {
 		}
 	}
 	a.tell(func(t *told) {
-		t.eager, t.next, t.standby = false, info.Next, nil
+		t.eager, t.refused, t.next, t.standby = false, info.Error == assign.AssignmentFailed, info.Next, nil
 		for _, s := range info.Standby {
 			t.standby = append(t.standby, s.Task)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/stream/internal/assign"
+	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -156,6 +158,11 @@ func (c *classic) assigned(_ context.Context, cl *kgo.Client, got map[string][]i
 	defer c.t.e.fail.At("assigned-after")
 	news, ok := c.enter(cl)
 	if !ok {
+		return
+	}
+	if news.refused && c.t.fatal == nil {
+		c.t.fatal = fmt.Errorf("stream: group %s runs another program, which reads none of this one's sources (%s): give each application an ApplicationID of its own, or stop the other one first",
+			c.t.e.app, strings.Join(c.t.e.o.Program.Plan.UserTopics(plan.Source), ", "))
 		return
 	}
 	if c.next == followed { // the client joins again by itself

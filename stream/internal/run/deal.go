@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/stream/internal/assign"
+	"github.com/millrun/millrun/stream/internal/plan"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -71,8 +72,9 @@ func (d *deal) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 	for i := range d.members {
 		m := &d.members[i]
 		m.Refuses = map[int]bool{}
+		stranger := d.stranger(m.ID)
 		for sub, names := range reads {
-			m.Refuses[sub] = slices.ContainsFunc(names, func(t string) bool { return !slices.Contains(d.topics[m.ID], t) })
+			m.Refuses[sub] = stranger || slices.ContainsFunc(names, func(t string) bool { return !slices.Contains(d.topics[m.ID], t) })
 		}
 	}
 	d.weigh(tasks)
@@ -80,6 +82,14 @@ func (d *deal) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 	r := assign.Assign(assign.Config{Standbys: o.Standbys, Warmups: o.Warmups, RecoveryLag: o.RecoveryLag, RackAware: o.RackAware}, d.members, tasks)
 	d.tell(r)
 	return d.answers(r, reads, topics)
+}
+
+// stranger says whether a member runs another program, under the same name: it reads none of our sources, not even a part of
+// them as another version would.
+func (d *deal) stranger(member string) bool {
+	ours := d.a.plan.UserTopics(plan.Source)
+	return d.a.plan.Patterns() == nil && len(ours) > 0 && len(d.topics[member]) > 0 &&
+		!slices.ContainsFunc(d.topics[member], func(t string) bool { return slices.Contains(ours, t) })
 }
 
 // weigh finds out how far each member is behind with each task. Who has nothing of it has everything to read.
@@ -135,6 +145,10 @@ func (d *deal) answers(r assign.Result, reads map[int][]string, topics map[strin
 	for _, m := range d.members {
 		share := r.Shares[m.ID]
 		info := assign.Assignment{Version: assign.Version, Common: d.common, Next: assign.Never}
+		if d.stranger(m.ID) {
+			d.a.log.Warn("a member runs another program under the name of this application; it is refused", "member", m.ID, "reads", d.topics[m.ID])
+			info.Error = assign.AssignmentFailed
+		}
 		if slices.ContainsFunc(m.Active, func(id task.ID) bool { return !slices.Contains(share.Active, id) }) {
 			info.Next = 0 // the task's new member waits for it to be given up
 		} else if r.Probing && m.ID == d.leader {

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // errStuck ends a client that does not bring what its brokers have.
 var errStuck = errors.New("stream: records do not arrive")
 
-// watchdog finds partitions that have records which do not arrive: a client that has lost its way after a leader has moved says
+// watchdog finds topics that are gone, and partitions that have records which do not arrive: a client that has lost its way after a leader has moved says
 // nothing of it. It belongs to the thread; only what mu guards is shared with the question under way.
 type watchdog struct {
 	asked time.Time
@@ -114,7 +115,11 @@ func (t *thread) judgeStanding(limit time.Duration) error {
 	still := map[part]standing{}
 	for at, next := range t.quiet() {
 		end, ok := ends.Lookup(at.topic, at.partition)
-		if !ok || end.Err != nil || end.Offset <= next {
+		if !ok {
+			end, ok = ends.Lookup(at.topic, -1) // what is said of the topic
+		}
+		gone := errors.Is(end.Err, kerr.UnknownTopicOrPartition)
+		if !ok || !gone && (end.Err != nil || end.Offset <= next) {
 			continue
 		}
 		was, known := d.since[at]
@@ -122,7 +127,11 @@ func (t *thread) judgeStanding(limit time.Duration) error {
 			was = standing{next, time.Now()}
 		}
 		still[at] = was
-		if stood := time.Since(was.since); stood > limit {
+		stood := time.Since(was.since)
+		if stood > limit && gone {
+			return fmt.Errorf("%w: topic %q was deleted while it was read: %w", ErrTopics, at.topic, end.Err)
+		}
+		if stood > limit {
 			t.e.o.Metrics.Add("millrun_stream_watchdog_total", 1, t.labels("topic", at.topic)...)
 			clear(d.since)
 			return fmt.Errorf("%w: %w: %s-%d has records from %d to %d, and none has come for %s", errFenced, errStuck, at.topic, at.partition, next, end.Offset, stood.Round(time.Second))
