@@ -401,12 +401,12 @@ func (t *thread) process(ctx context.Context) (more bool, err error) {
 				return false, err
 			}
 			did = did || n > 0
+			if time.Now().After(end) { // a commit may be due; tasks come in any order
+				return true, nil
+			}
 		}
 		if !did {
 			return false, nil
-		}
-		if time.Now().After(end) {
-			return true, nil
 		}
 	}
 	return false, nil
@@ -415,7 +415,7 @@ func (t *thread) process(ctx context.Context) (more bool, err error) {
 // turn gives a task its turn: records, then what is due by the wall clock.
 func (t *thread) turn(ctx context.Context, a *active) (n int, err error) {
 	now, start := t.e.o.Clock(), time.Now()
-	for ; n < turnMost; n++ {
+	for s := (spell{began: start}); n < turnMost && !s.over(n); n++ {
 		did, err := a.task.Process(now)
 		if err != nil {
 			return n, t.halt(ctx, a, err)

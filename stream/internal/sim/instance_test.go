@@ -210,6 +210,9 @@ func (w *world) begin(on *machine, crash string, nth int) {
 	c.Threads, c.ClientOptions, c.StateDir = i.hands, []kgo.Opt{kgo.Dialer(i.dial)}, on.dir
 	c.CommitInterval = time.Duration(50+w.r.IntN(1000)) * time.Millisecond
 	c.Log = slog.New(slog.DiscardHandler)
+	if *logs {
+		c.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("instance", len(w.all))
+	}
 	if w.disk {
 		c.Stores = on
 	}

@@ -13,7 +13,10 @@ import (
 	"time"
 )
 
-var seeds = flag.String("seeds", "1..20", "the seeds to run, first..last")
+var (
+	seeds = flag.String("seeds", "1..20", "the seeds to run, first..last")
+	logs  = flag.Bool("logs", false, "show what the instances log")
+)
 
 // tally is what many simulations did together.
 type tally struct {

@@ -224,6 +224,32 @@ func (w *world) diagnose() {
 			w.notef("", "lag %s-%d: %d of %d is committed", l.Topic, l.Partition, l.Commit.At, l.End.Offset)
 		}
 	})
+	w.undecided(func(topic string, partition int32, stable, end int64) {
+		w.notef("", "%s-%d is decided up to %d of %d", topic, partition, stable, end)
+	})
+	states, _ := kadm.NewClient(w.client).DescribeTransactions(context.Background())
+	states.Each(func(s kadm.DescribedTransaction) {
+		w.notef("", "transaction %s: %s since %d, %v", s.TxnID, s.State, s.StartTimestamp, s.Topics)
+	})
+}
+
+// undecided visits the partitions in which a transaction is open. It says no if brokers do not answer for now.
+func (w *world) undecided(visit func(topic string, partition int32, stable, end int64)) bool {
+	admin, ctx := kadm.NewClient(w.client), context.Background()
+	ends, err := admin.ListEndOffsets(ctx)
+	if err != nil {
+		return false
+	}
+	stable, err := admin.ListCommittedOffsets(ctx)
+	if err != nil {
+		return false
+	}
+	ends.Each(func(end kadm.ListedOffset) {
+		if s, ok := stable.Lookup(end.Topic, end.Partition); ok && s.Offset < end.Offset {
+			visit(end.Topic, end.Partition, s.Offset, end.Offset)
+		}
+	})
+	return true
 }
 
 // epochs answers with the end of each partition: nothing is ever truncated here, but after a leader has moved the embedded
