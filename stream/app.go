@@ -53,7 +53,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, FetchTimeout: c.FetchTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
-		GroupProtocol: run.Protocol(c.GroupProtocol), Summary: c.SummaryInterval, Settings: c.settings(), StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
+		GroupProtocol: run.Protocol(c.GroupProtocol), Summary: c.SummaryInterval, Settings: c.settings(), Tracer: c.Tracer, StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
 		Standbys: c.StandbyReplicas, Warmups: c.MaxWarmups, RecoveryLag: max(c.RecoveryLag, 0), Probing: c.ProbingInterval,
 		Tags: c.RackTags, RackAware: c.RackAware,
 	})
@@ -211,7 +211,7 @@ type RestoreEvent struct {
 	Restored  int64
 	Remaining int64 // offsets
 	Done      bool
-	Rate      float64       // records a second since it began; 0 at the beginning
+	Rate      float64       // records a second since it began, a copy since it last had everything; 0 at the beginning
 	Left      time.Duration // until the end, if it goes on like that; -1: nobody can say yet
 	Standby   bool          // it is a copy of a task that works elsewhere: Done says that nothing is left for now, and it goes on
 }

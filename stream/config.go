@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrun/millrun/stream/metrics"
 	"github.com/millrun/millrun/stream/serde"
@@ -121,6 +122,10 @@ type Config struct {
 	Timestamps func(r Record[[]byte, []byte], prev time.Time) time.Time
 	// TopicConfig are configurations of internal topics, beside those Kafka Streams gives them. Default: none.
 	TopicConfig map[string]string
+	// Tracer gets a span for each record that carries a sampled W3C trace context in its headers, from when it is taken until
+	// it is processed; the records sent meanwhile carry the span's context in place of the record's. What stores and
+	// changelogs keep is not changed. Results of MapAsync carry the record's own. Default: nil, nothing is traced.
+	Tracer trace.TracerProvider
 	// TransactionTimeout is how long a transaction may stay open before brokers abort it: after a crash, others wait that long
 	// for the partitions at most. It must be more than CommitInterval. Only under ExactlyOnce. Default: 10s.
 	TransactionTimeout time.Duration

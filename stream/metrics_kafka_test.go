@@ -72,7 +72,7 @@ func catalogue() map[string]run.Metric {
 // seldom are the metrics of what does not happen in the test below.
 var seldom = []string{
 	"dead_letters_total", "async_calls_total", "async_failed_calls_total", "async_repeated_calls_total", "async_late_calls_total", "async_pending_records",
-	"stores_wiped_total", "troubles_total", "transactions_aborted_total", "watchdog_total",
+	"stores_wiped_total", "troubles_total", "transactions_aborted_total", "watchdog_total", "update_total", "update_remaining_records",
 }
 
 func TestEveryMetricIsInTheCatalogue(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/millrun/millrun/stream/internal/failpoint"
 	"github.com/millrun/millrun/stream/internal/opt"
@@ -91,10 +92,11 @@ type Options struct {
 	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever
 	FetchTimeout       time.Duration // how long records may be there that do not arrive; negative: for ever
 	GroupProtocol      Protocol
-	Summary            time.Duration // how often is said what was done; not positive: never
-	Settings           []slog.Attr   // of the configuration in effect, for the log
-	StateDir           string        // below it stores on disk are kept
-	StateCleanupDelay  time.Duration // how long the directory of a task that has left is kept; negative: for ever
+	Summary            time.Duration        // how often is said what was done; not positive: never
+	Tracer             trace.TracerProvider // may be nil
+	Settings           []slog.Attr          // of the configuration in effect, for the log
+	StateDir           string               // below it stores on disk are kept
+	StateCleanupDelay  time.Duration        // how long the directory of a task that has left is kept; negative: for ever
 
 	// Of the classic protocol; brokers have their own for streams groups.
 	Standbys    int               // copies of each stateful task beside the active one

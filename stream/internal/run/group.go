@@ -149,7 +149,7 @@ func (t *thread) build(id task.ID) (*active, error) {
 func (t *thread) env(a *active) (task.Env, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	env := task.Env{
-		Context: ctx, Log: t.log.With("application", t.e.app, "task", a.id.String()), Cache: &t.caches,
+		Context: ctx, Log: t.log.With("application", t.e.app, "task", a.id.String()), Cache: &t.caches, Trace: t.e.tracer(a.id),
 		Partitions: func(topic string) int32 {
 			n, _ := t.e.size(ctx, topic) // a sink that chooses its topic may name a new one; 0 if it is not there
 			return n

@@ -82,7 +82,7 @@ func (t *thread) pass(since time.Duration) {
 		t.gauge(a, c, since, ratio(busy, processed))
 		now.add(a)
 	}
-	now.left = t.restore.left()
+	now.left, now.copies = t.restore.left(), len(t.copies)
 	m, r := &t.meter, t.e.o.Metrics
 	set := func(name string, x float64) { r.Set(name, x, t.labels()...) }
 	set("millrun_stream_poll_ratio", ratio(m.poll.Sum, since.Seconds()))
@@ -92,6 +92,7 @@ func (t *thread) pass(since time.Duration) {
 	set("millrun_stream_active_restore_ratio", ratio(m.restoring.Seconds(), since.Seconds()))
 	set("millrun_stream_active_tasks", float64(now.active))
 	set("millrun_stream_active_restoring_tasks", float64(now.restoring))
+	set("millrun_stream_standby_updating_tasks", float64(now.copies))
 	set("millrun_stream_thread_start_time_seconds", float64(m.started.UnixMilli())/1e3)
 	t.e.sums.stands(t.name, now)
 	t.countThread()

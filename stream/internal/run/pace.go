@@ -6,6 +6,7 @@ import "time"
 type pace struct {
 	begun   time.Time
 	first   int64 // the offset where it began
+	before  int64 // records until then
 	counted int64 // records that the metrics know of
 }
 
@@ -16,7 +17,7 @@ const unknownLeft = -1
 // latter goes by offsets: of a compacted changelog they are more than the records. The first call is the beginning.
 func (p *pace) at(records, next, left int64, now time.Time) (rate float64, rest time.Duration) {
 	if p.begun.IsZero() {
-		p.begun, p.first = now, next
+		p.begun, p.first, p.before = now, next, records
 	}
 	took := now.Sub(p.begun)
 	switch {
@@ -28,7 +29,7 @@ func (p *pace) at(records, next, left int64, now time.Time) (rate float64, rest 
 		rest = time.Duration(float64(took) / float64(next-p.first) * float64(left))
 	}
 	if took > 0 {
-		rate = float64(records) / took.Seconds()
+		rate = float64(records-p.before) / took.Seconds()
 	}
 	return rate, rest
 }
@@ -42,16 +43,24 @@ func (t *thread) restores(start time.Time) {
 // countRestored says how the restoration of a store goes.
 func (t *thread) countRestored(j *job, left int64, rate float64) {
 	m, labels := t.e.o.Metrics, t.labels("task", j.a.id.String(), "store", j.store)
+	fresh := float64(j.done - j.pace.counted)
+	j.pace.counted = j.done
+	if j.a.copy {
+		m.Set("millrun_stream_update_remaining_records", float64(left), labels...)
+		m.Add("millrun_stream_update_total", fresh, labels...)
+		return
+	}
 	m.Set("millrun_stream_restore_remaining_records", float64(left), labels...)
 	m.Set("millrun_stream_restore_rate", rate, labels...)
-	m.Add("millrun_stream_restore_total", float64(j.done-j.pace.counted), labels...)
-	j.pace.counted = j.done
+	m.Add("millrun_stream_restore_total", fresh, labels...)
 }
 
-// left is how many offsets there are to be restored.
+// left is how many offsets there are to be restored before tasks can begin.
 func (r *restorer) left() (n int64) {
 	for _, j := range r.jobs {
-		n += max(0, j.end-j.next)
+		if !j.a.copy { // that one has no end
+			n += max(0, j.end-j.next)
+		}
 	}
 	return n
 }

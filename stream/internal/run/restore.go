@@ -331,6 +331,9 @@ func (r *restorer) tell(j *job, left int64, done bool) {
 	r.t.e.o.OnRestore(Restored{
 		Store: j.store, Task: j.a.id, Restored: j.done, Remaining: left, Done: done, Standby: j.a.copy, Rate: rate, Left: rest,
 	})
+	if done {
+		j.pace.begun = time.Time{} // a copy goes on when there is more
+	}
 }
 
 // forget ends the jobs of a task that is no longer ours.

@@ -25,10 +25,10 @@ func (d *done) add(o done) {
 
 // stand is how a thread stands.
 type stand struct {
-	active, restoring int
-	left              int64 // offsets to be restored
-	lag               int64 // offsets to be processed
-	known             bool  // the lag of some partition is
+	active, restoring, copies int   // tasks
+	left                      int64 // offsets to be restored
+	lag                       int64 // offsets to be processed
+	known                     bool  // the lag of some partition is
 }
 
 func (s *stand) add(a *active) {
@@ -76,6 +76,7 @@ func (s *sums) take() (d done, all stand, threads int) {
 	for _, t := range s.threads {
 		all.active += t.active
 		all.restoring += t.restoring
+		all.copies += t.copies
 		all.left += t.left
 		all.lag += t.lag
 		all.known = all.known || t.known
@@ -103,7 +104,7 @@ func (e *Engine) summary() []slog.Attr {
 	out := []slog.Attr{
 		slog.String("state", e.State().String()), slog.Duration("interval", e.o.Summary), slog.Int("threads", threads),
 		slog.Int64("processed", d.processed), slog.Int64("polled", d.polled), slog.Int64("commits", d.commits),
-		slog.Int("tasks_active", now.active), slog.Int("tasks_restoring", now.restoring),
+		slog.Int("tasks_active", now.active), slog.Int("tasks_restoring", now.restoring), slog.Int("tasks_standby", now.copies),
 	}
 	if now.known {
 		out = append(out, slog.Int64("lag", now.lag))

@@ -146,6 +146,8 @@ type Env struct {
 	// Home opens what a store that outlives the process keeps its rows in. Without it, such a store is in memory.
 	Home func(store string) (store.Home, error)
 	User any // passed through to contexts
+	// Trace is asked about each record that has headers. Nil: nothing is traced.
+	Trace Tracer
 }
 
 // Assembly makes the nodes of one task, children before parents.

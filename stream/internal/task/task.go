@@ -368,7 +368,7 @@ func (t *Task) Process(now time.Time) (bool, error) {
 		return false, err
 	}
 	t.from, t.before = q, before
-	err := t.settled(func(r *Rec) error { return q.source(r, in.Key, in.Value) })
+	err := t.traced(q, in)
 	t.from, t.held = nil, nil
 	if err != nil {
 		return false, err
