@@ -52,6 +52,7 @@ func NewApp(d Definition, c Config) (*App, error) {
 		Reset: c.OffsetReset.reset, ReplicationFactor: c.ReplicationFactor, TopicConfig: c.TopicConfig, Clock: c.Clock,
 		Log: c.Log.With("application", c.ApplicationID), Metrics: c.Metrics, OnRestore: a.restored, OnState: a.became,
 		Uncaught: a.uncaught, BrokerTimeout: c.BrokerTimeout, FetchTimeout: c.FetchTimeout, ExactlyOnce: c.Guarantee == ExactlyOnce,
+		ExactState: c.Guarantee == ExactState, LongestRecovery: c.LongestRecovery,
 		AcceptOldBrokers: c.AcceptOldBrokers, TransactionTimeout: c.TransactionTimeout, TaskTimeout: c.TaskTimeout,
 		GroupProtocol: run.Protocol(c.GroupProtocol), Summary: c.SummaryInterval, Settings: c.settings(), Tracer: c.Tracer, StateDir: c.StateDir, StateCleanupDelay: c.StateCleanupDelay,
 		Standbys: c.StandbyReplicas, Warmups: c.MaxWarmups, RecoveryLag: max(c.RecoveryLag, 0), Probing: c.ProbingInterval,

@@ -40,7 +40,7 @@ func newRig(t *rapid.T, exactly bool, build func(*stream.Builder)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prog.ExactlyOnce = exactly
+	prog.Ordered = exactly
 	r := &rig{t: t, prog: prog, now: time.UnixMilli(0), logs: map[string][]task.Input{}, commits: map[string]task.Offset{}, records: map[string]int{}}
 	r.start()
 	return r
@@ -97,7 +97,7 @@ func (r *rig) step() bool {
 
 func (r *rig) send() {
 	for _, o := range r.task.Take() {
-		if r.prog.ExactlyOnce {
+		if r.prog.Ordered {
 			r.open = append(r.open, o)
 		} else {
 			r.keep(o)

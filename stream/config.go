@@ -32,7 +32,8 @@ type Config struct {
 	// BufferedRecords is how many records of a partition may wait before fetching pauses. Default: 1000.
 	BufferedRecords int
 	// CacheBytes is how much the record caches of all threads hold together, in bytes: updates of a table are held back until
-	// the next commit, and of several of one key only the last goes on. Default: 10 MiB; -1 turns caches off.
+	// the next commit, and of several of one key only the last goes on. Default: 10 MiB, none under ExactState, which allows
+	// none; -1 turns caches off.
 	CacheBytes int64
 	// ClientID names this instance to the brokers. Default: ApplicationID and a random part.
 	ClientID string
@@ -57,6 +58,11 @@ type Config struct {
 	// without a rebalance. So Close does not leave the group: others get the tasks only after the session timeout. Each
 	// instance needs a name of its own. Default: none, members are dynamic.
 	InstanceID string
+	// LongestRecovery bounds how long it takes, after a crash, until the stores of all tasks are restored: from the last commit
+	// on, the time included in which nothing runs. For that long brokers must not compact the changelogs, so that what a record
+	// has replaced is there as long as the record may have to be left out. The changelogs that ExactState makes get it as
+	// min.compaction.lag.ms; those that are there must have as much. Only under ExactState. Default: 24h.
+	LongestRecovery time.Duration
 	// Log gets what the application has to say. Default: slog.Default.
 	Log *slog.Logger
 	// MaxTaskIdle is how long a task with several input partitions waits for an empty one, once that has nothing left, before
@@ -156,9 +162,7 @@ func (c *Config) defaults() {
 	if c.BufferedRecords == 0 {
 		c.BufferedRecords = 1000
 	}
-	if c.CacheBytes == 0 {
-		c.CacheBytes = defaultCache
-	}
+	c.CacheBytes = c.caches()
 	if c.ClientID == "" {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails: crypto/rand stops the program instead
@@ -175,6 +179,9 @@ func (c *Config) defaults() {
 	}
 	if c.FetchTimeout == 0 {
 		c.FetchTimeout = time.Minute
+	}
+	if c.LongestRecovery == 0 {
+		c.LongestRecovery = 24 * time.Hour
 	}
 	if c.Log == nil {
 		c.Log = slog.Default()
@@ -249,9 +256,10 @@ func (c *Config) validate() error {
 	if c.MetricsLevel != metrics.Info && c.MetricsLevel != metrics.Debug {
 		bad("MetricsLevel is %d", c.MetricsLevel)
 	}
-	if c.Guarantee != AtLeastOnce && c.Guarantee != ExactlyOnce {
+	if c.Guarantee < AtLeastOnce || c.Guarantee > ExactState {
 		bad("Guarantee is %d", c.Guarantee)
 	}
+	c.validateExactState(bad)
 	if c.GroupProtocol < AutoProtocol || c.GroupProtocol > StreamsProtocol {
 		bad("GroupProtocol is %d", c.GroupProtocol)
 	}
@@ -290,6 +298,19 @@ func (c *Config) validateCopies(bad func(format string, args ...any)) {
 	}
 }
 
+// validateExactState finds what does not go with ExactState.
+func (c *Config) validateExactState(bad func(string, ...any)) {
+	if c.Guarantee != ExactState {
+		return
+	}
+	if c.CacheBytes > 0 {
+		bad("CacheBytes is %d under ExactState: a cache forwards other results when records are processed again, and their repetitions could not be told; leave it 0 or set it to -1", c.CacheBytes)
+	}
+	if least := c.CommitInterval + c.TaskTimeout; c.LongestRecovery < least {
+		bad("LongestRecovery is %s: commits alone may take CommitInterval and TaskTimeout, %s", c.LongestRecovery, least)
+	}
+}
+
 // Guarantee is what happens to a record's effects upon failure.
 type Guarantee int
 
@@ -297,7 +318,19 @@ type Guarantee int
 const (
 	AtLeastOnce Guarantee = iota // a record may take effect again
 	ExactlyOnce                  // results, changelogs and offsets are one transaction; see AcceptOldBrokers
+	ExactState                   // results may repeat, but state counts each record once; see LongestRecovery
 )
+
+// caches is how much record caches may hold.
+func (c *Config) caches() int64 {
+	switch {
+	case c.CacheBytes != 0:
+		return c.CacheBytes
+	case c.Guarantee == ExactState:
+		return -1
+	}
+	return defaultCache
+}
 
 // GroupProtocol is how the members of an application's group agree on who works on what. While a group has members it has one
 // protocol; with none, it may be changed, and committed offsets stay.

@@ -91,11 +91,6 @@ func (w *fleet) start(r *running, partition int32) error {
 		return err
 	}
 	r.Task, r.stop, r.read = made, stop, map[string]int{}
-	for _, s := range made.Stores() {
-		if s.Changelog != "" {
-			made.Restore(s.Name, w.logs[s.Changelog][partition])
-		}
-	}
 	var at []task.Offset
 	for _, topic := range made.Topics() {
 		o, ok := w.committed[slot{topic, partition}]
@@ -105,7 +100,17 @@ func (w *fleet) start(r *running, partition int32) error {
 		at = append(at, o)
 		r.read[topic] = int(o.Offset)
 	}
-	return made.Init(instant, at)
+	made.Recall(at)
+	for _, s := range made.Stores() {
+		if s.Changelog != "" {
+			made.Restore(s.Name, slices.Clone(w.logs[s.Changelog][partition]))
+		}
+	}
+	if err := made.Init(instant, at); err != nil {
+		return err
+	}
+	w.take(r)
+	return nil
 }
 
 var instant = time.UnixMilli(1_000_000)

@@ -197,5 +197,6 @@ func (w *relay[K, V]) write(r *task.Rec, k K, v V) (err error) {
 	o.Topic, o.Partition, o.Time = w.topic, int32(partition), r.Time
 	o.Key, o.Value, o.Headers = key, value, w.headers
 	o.Node, o.Source = w.node.Name, r.Source
+	t.Trace(o)
 	return nil
 }

@@ -17,6 +17,7 @@ func (p *pairing[K, V, W, R]) selfJoin(names *pairingNames) body {
 			join:      func(k K, v, w V) R { return p.join(k, v, true, same(w), true) },
 		}
 		s.asLeft, s.asRight = s.pairLeft, s.pairRight
+		a.Task.KeepTime(n.Name, &s.time)
 		return s.take
 	})
 }

@@ -24,6 +24,7 @@ func sessionBody[K, V, A any](t *tableFlow, w SessionWindows, s EmitStrategy, f 
 	return simple(func(a *task.Assembly, n *plan.Node) any {
 		g := &sessionAggregator[K, V, A]{windowed: newWindowed(a, n, t, s, f), merge: merge, gap: w.gap.Milliseconds()}
 		g.store = g.rows.shelf.(sessionShelf[K, A]).s
+		a.Task.KeepTime(n.Name, &g.newest)
 		g.watch(a, g.leave)
 		g.rows.bare = true // as in Java: a session is not of one record
 		return g.take

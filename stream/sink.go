@@ -238,4 +238,7 @@ func (w *writer[K, V]) send(r *task.Rec, partition int32, key, value []byte) {
 	o.Key, o.Value, o.Headers = key, value, w.headers
 	o.Node, o.Source = w.node.Name, r.Source
 	r.Task().Sent(w.flow, o)
+	if w.node.Internal {
+		r.Task().Trace(o)
+	}
 }

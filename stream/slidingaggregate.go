@@ -33,6 +33,7 @@ func slidingBody[K, V, A any](t *tableFlow, w TimeWindows, s EmitStrategy, f fol
 	return simple(func(a *task.Assembly, n *plan.Node) any {
 		g := &slidingAggregator[K, V, A]{windowed: newWindowed(a, n, t, s, f), size: w.size.Milliseconds()}
 		g.store = g.rows.shelf.(windowShelf[K, A]).s
+		a.Task.KeepTime(n.Name, &g.newest)
 		g.watch(a, g.leave)
 		return g.take
 	})

@@ -105,7 +105,9 @@ func (s *alone[K, V, W, R]) watch(a *task.Assembly, out exit[K, R]) {
 
 func aloneOf[K, V, W, R any](a *task.Assembly, name string) *alone[K, V, W, R] {
 	s, _ := a.Task.Store(name)
-	return s.Face().(*alone[K, V, W, R])
+	o := s.Face().(*alone[K, V, W, R])
+	a.Task.KeepTime(name, &o.time)
+	return o
 }
 
 // Read is nothing: nobody queries it.

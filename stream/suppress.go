@@ -188,16 +188,22 @@ var bufferVersion = serde.Headers{{Key: layout.BufferHeader, Value: []byte{layou
 
 // Flush tells the changelog which rows came and went.
 func (b *buffer[K, V]) Flush() error {
-	b.Dirty(func(key []byte, h *store.Held) {
-		w := store.Write{Key: key, Time: store.NoTime}
-		if h != nil {
-			b.space = layout.AppendBufferValue(b.space[:0], &h.Value, h.At)
-			w.Plain, w.Headers = b.space, bufferVersion
-		}
-		b.log.Log(w)
-	})
+	b.Dirty(b.tell)
 	return nil
 }
+
+// tell logs a row, or that it is gone.
+func (b *buffer[K, V]) tell(key []byte, h *store.Held) {
+	w := store.Write{Key: key, Time: store.NoTime}
+	if h != nil {
+		b.space = layout.AppendBufferValue(b.space[:0], &h.Value, h.At)
+		w.Plain, w.Headers = b.space, bufferVersion
+	}
+	b.log.Log(w)
+}
+
+// Amend tells the changelog again what is held of a key.
+func (b *buffer[K, V]) Amend(key []byte) { b.tell(key, b.Get(key)) }
 
 // suppressor is the node in one task.
 type suppressor[K, V any] struct {
@@ -228,6 +234,7 @@ func suppressBody[K, V any](name string, s Suppressed, wait int64) body {
 		} else if s.idle > 0 {
 			p.quiet = task.NewQuiet(s.idle)
 		}
+		a.Task.KeepTime(n.Name, &p.time)
 		p.watch(a)
 		return p.take
 	})

@@ -94,7 +94,7 @@ func assemble(b *build, c Config) (*task.Program, error) {
 	prog := &task.Program{
 		Plan: p, Bodies: make([]task.Body, len(p.Nodes)), Stores: map[string]*task.StoreSpec{}, DeadLetter: c.DeadLetterTopic,
 		CacheBytes: c.CacheBytes, Topics: rs.topics, MaxIdle: c.MaxTaskIdle, EmitInterval: emitInterval, Detailed: c.MetricsLevel == metrics.Debug,
-		TimeBy: rawTimes(c.Timestamps), Globals: b.globals, ExactlyOnce: c.Guarantee == ExactlyOnce, Retryable: IsRetryable, User: &offered{c.Metrics},
+		TimeBy: rawTimes(c.Timestamps), Globals: b.globals, Ordered: c.Guarantee != AtLeastOnce, ExactState: c.Guarantee == ExactState, Retryable: IsRetryable, User: &offered{c.Metrics},
 		Handlers: map[task.Stage]task.Handler{
 			task.Deserialization: handler(c.DeserializationErrors),
 			task.Processing:      handler(c.ProcessingErrors),
@@ -102,6 +102,9 @@ func assemble(b *build, c Config) (*task.Program, error) {
 			task.Serialization:   handler(c.ProductionErrors),
 			task.Production:      handler(c.ProductionErrors),
 		},
+	}
+	if prog.ExactState {
+		prog.EmitInterval = 0 // the wall clock would choose other records to emit with, when they are processed again
 	}
 	if c.Stores != nil {
 		prog.Disk = c.Stores.Backend(opt.Seal{})
@@ -177,9 +180,7 @@ func Assemble(_ opt.Seal, d Definition, c Config) (*task.Program, error) {
 	if c.Metrics == nil {
 		c.Metrics = metrics.New()
 	}
-	if c.CacheBytes == 0 {
-		c.CacheBytes = defaultCache
-	}
+	c.CacheBytes = c.caches()
 	prog, err := assemble(d.definition(), c)
 	if err != nil {
 		return nil, err

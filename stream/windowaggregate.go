@@ -85,6 +85,7 @@ func windowBody[K, V, A any](t *tableFlow, w TimeWindows, s EmitStrategy, f fold
 		if g.unlimited {
 			g.size, g.advance = math.MaxInt64, math.MaxInt64
 		}
+		a.Task.KeepTime(n.Name, &g.newest)
 		g.watch(a, g.leave)
 		return g.take
 	})

@@ -154,13 +154,6 @@ func (d *Driver) make(p int32) *task.Task {
 // restore makes a task whole: stores from changelogs, positions from the last commit, queues from there on.
 func (d *Driver) restore(t *task.Task) {
 	p := t.ID().Partition
-	for _, s := range t.Stores() {
-		log := d.logs[place{s.Restored(), p}]
-		if s.Source != "" {
-			log = log[:d.committed[place{s.Source, p}].Offset] // the rest is processed yet
-		}
-		t.Restore(s.Name, d.rest(t, s, log))
-	}
 	for _, at := range slices.SortedFunc(maps.Keys(d.logs), byPlace) {
 		d.reads(t, at.topic)
 	}
@@ -171,6 +164,14 @@ func (d *Driver) restore(t *task.Task) {
 			o = task.Offset{Topic: topic, Partition: p, Epoch: -1, New: true}
 		}
 		at = append(at, o)
+	}
+	t.Recall(at)
+	for _, s := range t.Stores() {
+		log := d.logs[place{s.Restored(), p}]
+		if s.Source != "" {
+			log = log[:d.committed[place{s.Source, p}].Offset] // the rest is processed yet
+		}
+		t.Restore(s.Name, slices.Clone(d.rest(t, s, log)))
 	}
 	if err := t.Init(d.now, at); err != nil {
 		d.fail(err)

@@ -85,6 +85,9 @@ func (t *thread) restored(a *active, name string, position int64) error {
 		cell.Store(position)
 	}
 	a.at[name] = store.Mark{Topic: t.e.partitions.topicID(spec.Restored()), Position: position}
+	if t.lacks(a, name) {
+		return nil
+	}
 	return a.task.Save(name, t.e.partitions.topicID(spec.Restored()), position)
 }
 

@@ -86,7 +86,9 @@ type Options struct {
 	OnState            func(old, now State)
 	Uncaught           func(error) Action
 	ExactlyOnce        bool
-	AcceptOldBrokers   bool // under exactly-once
+	ExactState         bool          // at least once, but no state counts anything twice
+	LongestRecovery    time.Duration // under it: how long brokers must not compact changelogs
+	AcceptOldBrokers   bool          // under exactly-once
 	TransactionTimeout time.Duration
 	TaskTimeout        time.Duration // how long commits may fail
 	BrokerTimeout      time.Duration // how long no broker may answer a thread; negative: for ever

@@ -191,8 +191,8 @@ func (t *thread) give(ctx context.Context, ids []task.ID) {
 	}
 	t.e.works(t.name, false)
 	slow := going
-	if t.e.o.ExactlyOnce {
-		slow = t.tasks // the transaction is one for all
+	if t.e.o.Program.Ordered {
+		slow = t.tasks // the transaction is one for all, and no commit leaves out what has left a trace
 	}
 	err := errors.Join(t.finish(ctx, slow), t.commit(ctx))
 	for id := range going {

@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/task"
 )
 
@@ -74,7 +74,7 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 	}
 	b := &batch{p: p, id: id, records: make([]kgo.Record, len(outs)), sources: make([]*task.Input, len(outs)), nodes: make([]string, len(outs))}
 	p.turn++ // keyless records of one batch go to one partition, those of the next to another
-	promise := b.done
+	promise, now := b.done, time.Now()
 	for i := range outs {
 		o, r := &outs[i], &b.records[i]
 		partition := o.Partition
@@ -86,9 +86,7 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 			partition = p.place(o.Key, n)
 		}
 		r.Topic, r.Partition, r.Key, r.Value = o.Topic, partition, o.Key, o.Value
-		if o.Time != store.NoTime { // otherwise the client sets it
-			r.Timestamp = millis(o.Time)
-		}
+		r.Timestamp = p.e.sentAt(o, now)
 		for _, h := range o.Headers {
 			r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}

@@ -21,6 +21,9 @@ type restorer struct {
 	cl   *kgo.Client // nil while nothing is restored
 	jobs map[part]*job
 
+	decided map[part]task.Offset // under exact state: what is committed of the inputs of tasks that copies are made of
+	held    map[part]time.Time   // since when a copy waits for what is not decided
+
 	limits map[part]int64 // how far sources are processed that copies are made of
 	asked  time.Time      // for that
 	idle   bool           // what copies are made of is not fetched while tasks wait
@@ -84,10 +87,13 @@ func (r *restorer) busy() bool {
 func (r *restorer) wanting() (map[part]*job, map[string]bool) {
 	fresh, topics := map[part]*job{}, map[string]bool{}
 	want := func(a *active) {
+		if !r.orient(a) {
+			return
+		}
 		for store := range a.restoring {
 			spec := r.t.e.o.Program.Stores[store]
 			at := part{spec.Restored(), a.id.Partition}
-			if spec.Source != "" && !r.known(a, store, at) {
+			if spec.Source != "" && !r.known(a, store, at) || a.copy && r.holds(at) {
 				continue
 			}
 			if r.jobs[at] == nil {
@@ -285,9 +291,14 @@ func (r *restorer) poll(ctx context.Context) error {
 				in = append(in, input(rec))
 			}
 		}
+		all := len(in)
+		in = r.decide(j, in)
 		j.a.task.Restore(j.store, in)
 		j.done += int64(len(in))
-		j.next = p.Records[len(p.Records)-1].Offset + 1
+		if j.next = p.Records[len(p.Records)-1].Offset + 1; len(in) < all {
+			failed = r.hold(j, in)
+			return
+		}
 		left := max(0, min(j.end, p.LastStableOffset)-j.next)
 		r.tell(j, left, j.a.copy && left == 0)
 		if j.next >= j.end {
@@ -320,6 +331,7 @@ func (r *restorer) remove(j *job) {
 func (r *restorer) finish(j *job) error {
 	if !j.a.copy { // that one is never finished
 		delete(j.a.restoring, j.store)
+		r.t.amends(j.a, j.store)
 		r.tell(j, 0, true)
 	}
 	return r.t.restored(j.a, j.store, j.end)
@@ -366,11 +378,7 @@ func (t *thread) start(a *active) bool {
 
 // init begins a task whose stores are whole.
 func (t *thread) init(ctx context.Context, a *active) error {
-	var committed []task.Offset
-	for topic := range a.partitions {
-		committed = append(committed, t.fetched[part{topic, a.id.Partition}])
-	}
-	if err := a.task.Init(t.e.o.Clock(), committed); err != nil {
+	if err := a.task.Init(t.e.o.Clock(), t.committedOf(a)); err != nil {
 		return err
 	}
 	a.running = true

@@ -117,10 +117,16 @@ func (r *restorer) look(ctx context.Context) {
 	}
 	var at []part
 	for _, a := range r.t.copies {
+		if !a.retired.IsZero() {
+			continue
+		}
 		for _, spec := range a.task.Stores() {
-			if spec.Source != "" && a.retired.IsZero() {
+			if spec.Source != "" {
 				at = append(at, part{spec.Source, a.id.Partition})
 			}
+		}
+		if r.t.e.o.ExactState {
+			at = append(at, r.t.inputs(a)...)
 		}
 	}
 	if len(at) == 0 {
@@ -139,6 +145,7 @@ func (r *restorer) look(ctx context.Context) {
 	for p, o := range found {
 		r.limits[p] = max(r.limits[p], o.Offset)
 	}
+	r.learn(found)
 }
 
 // yield lets copies wait as long as a task does.

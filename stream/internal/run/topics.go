@@ -47,6 +47,12 @@ func (s *topicSizes) topicID(topic string) [16]byte {
 	return s.id[topic]
 }
 
+func (s *topicSizes) names() []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Keys(s.n))
+}
+
 func (s *topicSizes) put(details kadm.TopicDetails) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -237,6 +243,7 @@ func (e *Engine) makeInternal(ctx context.Context, found kadm.TopicDetails) erro
 	if err != nil {
 		return fmt.Errorf("stream: internal topics: %w", err)
 	}
+	e.raiseLags(wanted)
 	e.internal = wanted
 	if len(wanted) == 0 {
 		return nil
@@ -253,8 +260,11 @@ func (e *Engine) makeInternal(ctx context.Context, found kadm.TopicDetails) erro
 			return err
 		}
 		open, err := compare(e.app, wanted, there)
-		if err != nil || len(open) == 0 {
+		if err != nil {
 			return err
+		}
+		if len(open) == 0 {
+			return e.checkLags(ctx, wanted)
 		}
 		for _, w := range open {
 			if err := e.create(ctx, w); err != nil {

@@ -167,6 +167,11 @@ func (t *thread) undo(ctx context.Context) error {
 	if err := t.abort(ctx); err != nil {
 		return err
 	}
+	if t.e.o.ExactState { // what is under way would come behind the end of what is restored
+		if err := t.flush(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errFenced, err)
+		}
+	}
 	topicsOf := map[task.ID]map[string]bool{}
 	worked := map[task.ID]*active{}
 	var at []part

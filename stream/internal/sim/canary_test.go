@@ -30,6 +30,7 @@ var bugs = []string{
 	"input-not-read-again",  // an aborted transaction's input is passed over
 	"purged-ahead",          // input that was not processed is deleted
 	"copy-without-past",     // a copy begins where its changelog ends
+	"stamps-ignored",        // what was written behind the last commit is restored, under exact state
 	"suspended-for-ever",    // a task that comes back goes on with the state it had before it left
 }
 

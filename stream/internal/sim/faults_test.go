@@ -68,7 +68,7 @@ func faults() []fault {
 		{"connections break", func(w *world) { w.one().leave(0) }},
 		{"leaders move", func(w *world) { w.fake.ShufflePartitionLeaders() }},
 		{"coordinators move", func(w *world) { w.fake.RehashCoordinators() }},
-		{"changelogs are compacted", func(w *world) { w.compact() }},
+		{compaction, func(w *world) { w.compact() }},
 		{"thread added", func(w *world) { w.addThread() }},
 		{"thread removed", func(w *world) { w.removeThread() }},
 		{"application paused", func(w *world) { w.pause() }},
@@ -86,6 +86,8 @@ func faults() []fault {
 // zombie is a fault under which at-least-once loses what it counts: a process that stood still for longer than its session still
 // sends what it had counted when it goes on, over what others have counted since. Exactly-once fences it.
 const zombie = "process stalls"
+
+const compaction = "changelogs are compacted"
 
 // compact lets the broker clean its changelogs, but for times when a transaction is open: the embedded broker takes what is not
 // decided for newer than what is, and if it is aborted both are gone. Apache Kafka cleans up to the last stable offset.

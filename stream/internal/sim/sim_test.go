@@ -74,5 +74,5 @@ func (w *world) story(err error) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return fmt.Sprintf("%s\nseed %d (%s, on disk: %t): %v\nagain: make sim SEEDS=%d..%d",
-		strings.Join(w.log, "\n"), w.seed, map[bool]string{true: "exactly once", false: "at least once"}[w.exact()], w.disk, err, w.seed, w.seed)
+		strings.Join(w.log, "\n"), w.seed, [...]string{"at least once", "exactly once", "exact state"}[w.config.Guarantee], w.disk, err, w.seed, w.seed)
 }

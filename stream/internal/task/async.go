@@ -145,7 +145,7 @@ func (a *Async) settle(c *Call) {
 	if c.result.err == nil || a.o.Failed != nil {
 		a.leave(c)
 	}
-	if t := a.task; !t.program.ExactlyOnce || c.held == nil {
+	if t := a.task; !t.program.Ordered || c.held == nil {
 		t.resolved = append(t.resolved, c)
 	}
 }
@@ -268,7 +268,7 @@ func (t *Task) goOn() (did bool, err error) {
 		t.resolved = t.resolved[1:]
 		return true, t.deliver(c)
 	}
-	if !t.program.ExactlyOnce {
+	if !t.program.Ordered {
 		return false, nil
 	}
 	for _, q := range t.queues {
@@ -291,6 +291,10 @@ func (t *Task) deliver(c *Call) error {
 	t.rec.Restore(c.mark)
 	t.held = c.held
 	defer func() { t.held = nil }()
+	if h := c.held; h != nil && t.exact != nil {
+		t.exact.begin(h.in, true, h.traced)
+		defer func() { h.traced = t.exact.index; t.exact.begin(nil, false, 0) }()
+	}
 	effects := t.effects()
 	err := t.pass(c)
 	if c.held != nil && t.effects() != effects {

@@ -54,12 +54,21 @@ func (t *Task) Flush(now time.Time) error {
 // acknowledged.
 func (t *Task) Offsets() []Offset {
 	var out []Offset
+	t.remember()
 	for _, q := range t.queues {
 		if p := t.at(q); p.offset != unknown {
-			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: p.offset, Epoch: p.epoch, Metadata: layout.Metadata(p.time, t.markers)})
+			out = append(out, Offset{Topic: q.topic, Partition: q.partition, Offset: p.offset, Epoch: p.epoch, Metadata: t.metadata(q, p)})
 		}
 	}
 	return out
+}
+
+// metadata is the text beside an offset.
+func (t *Task) metadata(q *queue, p position) string {
+	if q.hops == nil {
+		return layout.Metadata(p.time, t.markers)
+	}
+	return layout.MetadataBefore(p.time, t.markers, q.hops.before(p.offset))
 }
 
 // Committed notes that a commit of offsets succeeded.

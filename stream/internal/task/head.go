@@ -10,6 +10,7 @@ func (t *Task) addQueue(n *plan.Node, topic string) {
 		q.extract = t.program.TimeBy // what the application sent itself has the right time
 	}
 	q.flow = t.Flow(n.Name, topic, false)
+	q.internal = n.Internal
 	t.byTopic[topic] = q
 	t.queues = append(t.queues, q)
 }

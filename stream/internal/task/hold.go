@@ -15,6 +15,7 @@ type held struct {
 	in     *Input
 	before int64   // the partition's time without it
 	calls  []*Call // that have not gone on yet, in the order they were begun
+	traced int64   // how many of its results for repartition topics have gone on
 }
 
 // resolved says whether all its calls may go on.
@@ -72,9 +73,9 @@ func (t *Task) Pending() (n int) {
 func (t *Task) Asynchronous() bool { return len(t.asyncs) > 0 }
 
 // Whole says whether a commit would cover exactly what the task has done: no record that it leaves out has left a trace. Only
-// under exactly-once is that asked for; a task that is not whole is Held until it is.
+// where results are ordered is that asked for; a task that is not whole is Held until it is.
 func (t *Task) Whole() bool {
-	if !t.program.ExactlyOnce {
+	if !t.program.Ordered {
 		return true
 	}
 	if len(t.barriers) > 0 {

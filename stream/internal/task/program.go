@@ -128,13 +128,15 @@ type Program struct {
 	EmitInterval time.Duration
 	TimeBy       Extractor // of sources without their own; nil is the record's own time
 	Retryable    func(error) bool
-	// ExactlyOnce lets results of slow work go on in the order of their records' offsets, so that a commit covers exactly
-	// what has gone on.
-	ExactlyOnce bool
-	Topics      map[string]Serdes
-	Detailed    bool          // what each node is given is counted
-	Disk        store.Backend // of the stores that are OnDisk
-	User        any           // the typed edge's: what contexts offer
+	// Ordered lets results of slow work go on in the order of their records' offsets, so that a commit covers exactly what has
+	// gone on.
+	Ordered bool
+	// ExactState stamps what is written to changelogs and repartition topics, so that state counts nothing twice.
+	ExactState bool
+	Topics     map[string]Serdes
+	Detailed   bool          // what each node is given is counted
+	Disk       store.Backend // of the stores that are OnDisk
+	User       any           // the typed edge's: what contexts offer
 }
 
 // Env is what a task is given besides its records.

@@ -32,7 +32,10 @@ type queue struct {
 	held   []*held  // records taken and not finished, in their order
 	safe   position // as of the last flush
 	handed int64    // the highest offset of a record that had a call run
-	effect int64    // the highest offset of a record that has left a trace; only under exactly-once
+	effect int64    // the highest offset of a record that has left a trace; only where results are ordered
+
+	internal bool  // a repartition topic's
+	hops     *hops // what was seen of its writers; nil until the task begins, and of others
 }
 
 func newQueue(topic string, partition int32) *queue {

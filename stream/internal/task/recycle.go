@@ -32,5 +32,5 @@ func (t *Task) Recycle(env Env) (*Task, error) {
 
 // successor is a store of another task with the content of this one.
 func (s *Store) successor(t *Task) *Store {
-	return &Store{spec: s.spec, task: t, home: s.home, rows: s.rows, windows: s.windows, versions: s.versions, recent: s.recent, expiry: s.expiry, since: s.since}
+	return &Store{spec: s.spec, task: t, home: s.home, rows: s.rows, windows: s.windows, versions: s.versions, recent: s.recent, expiry: s.expiry, since: s.since, missing: s.missing}
 }

@@ -27,6 +27,7 @@ type Store struct {
 	face     any // the typed store, made once
 
 	reads, writes int64 // since they were asked for
+	missing       leftOut
 }
 
 // kept is where a store's rows are.
@@ -245,6 +246,9 @@ func (s *Store) Log(w store.Write) {
 	o.Key = t.Keep(append(t.Space(), w.Key...))
 	if w.Plain != nil {
 		o.Value = t.Keep(append(t.Space(), w.Plain...))
+	}
+	if t.exact != nil {
+		t.stamp(o)
 	}
 }
 

@@ -57,6 +57,7 @@ type Task struct {
 	holding  Hold
 	changes  int  // of stores and markers
 	keeps    bool // a store keeps its changes until the task flushes
+	exact    *exact
 }
 
 // Counts is what a task has done since the last call of Task.Counts.
@@ -82,7 +83,7 @@ func New(p *Program, id ID, subs []*plan.Sub, env Env) (*Task, error) {
 
 // assembled makes a task, or the writer of the global stores, with the content of stores that there are already.
 func assembled(p *Program, id ID, subs []*plan.Sub, env Env, from map[string]*Store) (*Task, error) {
-	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs, flows: map[flowKey]*Flow{}, nodes: map[int]*Node{}}
+	t := &Task{id: id, program: p, env: env, byTopic: map[string]*queue{}, stores: map[string]*Store{}, quiets: map[string]*Quiet{}, time: unknown, subs: subs, flows: map[flowKey]*Flow{}, nodes: map[int]*Node{}, exact: newExact(p)}
 	t.rec.task = t
 	t.counts.Dropped = map[string]int64{}
 	for _, sub := range subs {
@@ -172,7 +173,9 @@ func (t *Task) Stores() []*StoreSpec {
 func (t *Task) Restore(name string, in []Input) {
 	s := t.stores[name]
 	for i := range in {
-		s.restore(&in[i])
+		if len(in[i].Headers) == 0 && len(s.missing) == 0 || s.admit(&in[i]) {
+			s.restore(&in[i])
+		}
 	}
 }
 
@@ -191,9 +194,13 @@ func (t *Task) Init(now time.Time, committed []Offset) error {
 				q.next, q.epoch = c.Offset, c.Epoch
 			}
 			q.time = max(q.time, t.recall(c.Metadata))
+			if q.internal && t.exact != nil {
+				q.hops = readHops(c.Metadata)
+			}
 			t.time = max(t.time, q.time)
 		}
 	}
+	t.exact.resume(t.markers)
 	for _, q := range t.queues {
 		if q.safe.offset == unknown {
 			q.safe = q.position()
@@ -201,6 +208,9 @@ func (t *Task) Init(now time.Time, committed []Offset) error {
 	}
 	if t.started {
 		return nil // taken up again: the processors never ended
+	}
+	if err := t.amend(); err != nil {
+		return err
 	}
 	for i, fs := range t.parts.inits {
 		for _, f := range fs {
@@ -264,7 +274,7 @@ func (t *Task) Suspend() {
 	t.giveUp()
 	for i, q := range t.queues {
 		fresh := newQueue(q.topic, q.partition)
-		fresh.source, fresh.node, fresh.extract, fresh.flow = q.source, q.node, q.extract, q.flow
+		fresh.source, fresh.node, fresh.extract, fresh.flow, fresh.internal = q.source, q.node, q.extract, q.flow, q.internal
 		fresh.time, fresh.epoch, fresh.committed = at[i].time, at[i].epoch, at[i].offset
 		*q = *fresh
 	}
@@ -353,6 +363,10 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	}
 	in := q.peek()
 	t.begin(in, Processing)
+	if t.exact != nil && t.repeated(q, in) {
+		t.next(q)
+		return true, nil
+	}
 	if q.bad != nil {
 		return false, t.stopped(q.bad, "timestamp")
 	}
@@ -364,6 +378,7 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	q.time = max(q.time, q.at)
 	t.time = max(t.time, q.at)
 	t.taken(q, in)
+	t.exact.begin(in, false, 0)
 	if err := t.expire(); err != nil {
 		return false, err
 	}
@@ -373,16 +388,22 @@ func (t *Task) Process(now time.Time) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	t.exact.begin(nil, false, 0)
+	t.next(q)
+	t.counts.Processed++
+	_, err = t.punctuate(StreamTime, t.time)
+	if t.program.Ordered && (t.keeps || t.effects() != effects) {
+		q.effect = in.Offset
+	}
+	return true, err
+}
+
+// next lets go of the first record of the queue that was chosen.
+func (t *Task) next(q *queue) {
 	t.filled.poll()
 	if q.pop(); t.headed(q) {
 		t.filled.offer(q)
 	}
-	t.counts.Processed++
-	_, err = t.punctuate(StreamTime, t.time)
-	if t.program.ExactlyOnce && (t.keeps || t.effects() != effects) {
-		q.effect = in.Offset
-	}
-	return true, err
 }
 
 // begin sets the record at work.
