@@ -1,0 +1,165 @@
+package stream_test
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/internal/real"
+	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/state/pebble"
+)
+
+// stamped is an application whose state counts nothing twice.
+func stamped(id string, commit time.Duration) stream.Config {
+	return stream.Config{ApplicationID: id, Guarantee: stream.ExactState, CommitInterval: commit,
+		ClientOptions: []kgo.Opt{kgo.SessionTimeout(6 * time.Second), kgo.HeartbeatInterval(time.Second)}}
+}
+
+// whole reads a topic to its end and returns the last value of each key.
+func (c *cluster) whole(topic string) (last map[string]int64, records int64) {
+	c.t.Helper()
+	ends, err := c.admin.ListEndOffsets(c.ctx(), topic)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		c.t.Fatal(err)
+	}
+	left := map[int32]int64{}
+	for p, o := range ends[topic] {
+		if o.Offset > 0 {
+			left[p] = o.Offset
+		}
+	}
+	last = map[string]int64{}
+	c.read(topic, func(r *kgo.Record) bool {
+		last[string(r.Key)] = int64Of(r.Value)
+		records++
+		if r.Offset+1 >= left[r.Partition] {
+			delete(left, r.Partition)
+		}
+		return len(left) == 0
+	})
+	return last, records
+}
+
+// done waits until a group has committed all of its input.
+func (c *cluster) done(group string) {
+	c.t.Helper()
+	until(c.t, func() bool {
+		lags, err := c.admin.Lag(c.ctx(), group)
+		if err != nil || lags.Error() != nil {
+			return false
+		}
+		all := lags[group].Lag.Sorted()
+		for _, l := range all {
+			if l.Lag != 0 {
+				return false
+			}
+		}
+		return len(all) > 0
+	})
+}
+
+// killed lets an application work that does not commit anything but the first half of its input, and cuts it off. Meanwhile is
+// done before the next one begins.
+func killed(t *testing.T, c *cluster, app, in, out string, change func(*stream.Config), meanwhile func()) {
+	t.Helper()
+	d := func() *stream.Builder {
+		return countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out))
+	}
+	run := func(commit time.Duration, w *wire) func() {
+		cfg := stamped(app, commit)
+		if w != nil {
+			cfg.ClientOptions = append(cfg.ClientOptions, kgo.Dialer(w.dial))
+		}
+		change(&cfg)
+		_, stop := c.app(d(), cfg)
+		return stop
+	}
+	lines, want := letters(500)
+	c.produce(in, lines...)
+	stop := run(50*time.Millisecond, nil)
+	c.done(app)
+	stop()
+	var w wire
+	run(time.Minute, &w)
+	c.produce(in, lines...)
+	c.latest(out, int64Of, twice(want))
+	w.set(true)
+	meanwhile()
+	run(50*time.Millisecond, nil)
+	c.done(app)
+	got, records := c.whole(out)
+	if !maps.Equal(got, want) {
+		t.Errorf("counts end at %v, want %v", got, want)
+	}
+	var most int64
+	for _, n := range want {
+		most += n
+	}
+	if records <= most {
+		t.Errorf("%d results for %d words: nothing was processed again, so nothing was tried", records, most)
+	}
+}
+
+func TestAKilledProcessLeavesItsStateExact(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*stream.Config){
+		"memory": func(*stream.Config) {},
+		"disk": func(cfg *stream.Config) {
+			cfg.Stores, cfg.StateDir = pebble.Engine(pebble.CacheBytes(1<<20)), t.TempDir()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := fake(t)
+			c.topics(3, "lines", "word-counts")
+			killed(t, c, "stamped", "lines", "word-counts", change, func() {})
+		})
+	}
+}
+
+// TestApacheKafkaCompactionLeavesStateExact kills a process and lets the broker clean what it can before another one begins with
+// nothing. That it cleans is seen from a topic that is configured like the changelog, but for the lag.
+func TestApacheKafkaCompactionLeavesStateExact(t *testing.T) {
+	t.Parallel()
+	c := connect(t, real.Kafka(t))
+	app := real.Name(t, "stamped")
+	eager := map[string]string{"segment.ms": "100", "min.cleanable.dirty.ratio": "0.001"}
+	c.topics(3, app+"-in", app+"-out")
+	control := map[string]*string{"cleanup.policy": new("compact")}
+	for k, v := range eager {
+		control[k] = &v
+	}
+	if _, err := c.admin.CreateTopic(c.ctx(), 1, 1, control, app+"-control"); err != nil {
+		t.Fatal(err)
+	}
+	killed(t, c, app, app+"-in", app+"-out", func(cfg *stream.Config) { cfg.TopicConfig = eager }, func() {
+		until(t, func() bool {
+			c.produce(app+"-control", pair{"key", "12345678"})
+			_, records := c.whole(app + "-control")
+			ends, err := c.admin.ListEndOffsets(c.ctx(), app+"-control")
+			end, _ := ends.Lookup(app+"-control", 0)
+			return err == nil && records < end.Offset
+		})
+	})
+}
+
+// A changelog that may be compacted before a recovery is over is refused.
+func TestApacheKafkaAChangelogIsToBeKeptForARecovery(t *testing.T) {
+	t.Parallel()
+	c := connect(t, real.Kafka(t))
+	app := real.Name(t, "stamped")
+	in, out, log := app+"-in", app+"-out", app+"-counts-changelog"
+	c.topics(3, in, out)
+	if _, err := c.admin.CreateTopic(c.ctx(), 3, 1, map[string]*string{"cleanup.policy": new("compact"), "min.compaction.lag.ms": new("1000")}, log); err != nil {
+		t.Fatal(err)
+	}
+	err := c.ended(countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out)), stamped(app, 50*time.Millisecond))
+	if !errors.Is(err, stream.ErrTopics) || !strings.Contains(err.Error(), log) || !strings.Contains(err.Error(), "min.compaction.lag.ms=86400000") {
+		t.Errorf("got %v", err)
+	}
+}
