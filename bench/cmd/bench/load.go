@@ -124,7 +124,7 @@ func createTopic(ctx context.Context, adm *kadm.Client, name string) error {
 		if _, err = endOffset(ctx, adm, name); err == nil {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // a topic made a moment ago has no leader yet
 	}
 	return err
 }

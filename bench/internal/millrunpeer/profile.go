@@ -1,6 +1,7 @@
 package millrunpeer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -27,17 +28,20 @@ func profile(a peer.Args) (stop func(), err error) {
 	}
 	return func() {
 		pprof.StopCPUProfile()
-		_ = f.Close() // of use to whoever looks at it, or not
+		if err := f.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "the CPU profile is not whole:", err)
+		}
 		writeAllocs(base + ".allocs.pprof")
 	}, nil
 }
 
 func writeAllocs(path string) {
 	f, err := os.Create(path)
-	if err != nil {
-		return
+	if err == nil {
+		runtime.GC()
+		err = errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 	}
-	defer func() { _ = f.Close() }()
-	runtime.GC()
-	_ = pprof.Lookup("allocs").WriteTo(f, 0) // as above
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "no profile of allocations:", err) // the run itself is as good without
+	}
 }
