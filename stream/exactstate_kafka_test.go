@@ -23,24 +23,10 @@ func stamped(id string, commit time.Duration) stream.Config {
 // whole reads a topic to its end and returns the last value of each key.
 func (c *cluster) whole(topic string) (last map[string]int64, records int64) {
 	c.t.Helper()
-	ends, err := c.admin.ListEndOffsets(c.ctx(), topic)
-	if err = errors.Join(err, ends.Error()); err != nil {
-		c.t.Fatal(err)
-	}
-	left := map[int32]int64{}
-	for p, o := range ends[topic] {
-		if o.Offset > 0 {
-			left[p] = o.Offset
-		}
-	}
 	last = map[string]int64{}
-	c.read(topic, func(r *kgo.Record) bool {
+	c.toEnd(topic, func(r *kgo.Record) {
 		last[string(r.Key)] = int64Of(r.Value)
 		records++
-		if r.Offset+1 >= left[r.Partition] {
-			delete(left, r.Partition)
-		}
-		return len(left) == 0
 	})
 	return last, records
 }
@@ -63,7 +49,7 @@ func (c *cluster) done(group string) {
 	})
 }
 
-// killed lets an application work that does not commit anything but the first half of its input, and cuts it off. Meanwhile is
+// killed lets an application work that does not commit anything but the first third of its input, and cuts it off. Meanwhile is
 // done before the next one begins.
 func killed(t *testing.T, c *cluster, app, in, out string, change func(*stream.Config), meanwhile func()) {
 	t.Helper()
@@ -88,6 +74,11 @@ func killed(t *testing.T, c *cluster, app, in, out string, change func(*stream.C
 	run(time.Minute, &w)
 	c.produce(in, lines...)
 	c.latest(out, int64Of, twice(want))
+	c.produce(in, lines...) // so that what comes before is not at the end of the changelog, where brokers do not compact
+	for k := range want {
+		want[k] = want[k] / 2 * 3
+	}
+	c.latest(out, int64Of, want)
 	w.set(true)
 	meanwhile()
 	run(50*time.Millisecond, nil)
@@ -123,12 +114,13 @@ func TestAKilledProcessLeavesItsStateExact(t *testing.T) {
 }
 
 // TestApacheKafkaCompactionLeavesStateExact kills a process and lets the broker clean what it can before another one begins with
-// nothing. That it cleans is seen from a topic that is configured like the changelog, but for the lag.
+// nothing. That it cleans is seen from a topic that is configured like the changelog, but for the lag: it is cleaned several
+// times, so that everything has had its turn. Without the lag the counts that were committed are gone.
 func TestApacheKafkaCompactionLeavesStateExact(t *testing.T) {
 	t.Parallel()
 	c := connect(t, real.Kafka(t))
 	app := real.Name(t, "stamped")
-	eager := map[string]string{"segment.ms": "100", "min.cleanable.dirty.ratio": "0.001"}
+	eager := map[string]string{"segment.ms": "1", "min.cleanable.dirty.ratio": "0.001"}
 	c.topics(3, app+"-in", app+"-out")
 	control := map[string]*string{"cleanup.policy": new("compact")}
 	for k, v := range eager {
@@ -138,13 +130,29 @@ func TestApacheKafkaCompactionLeavesStateExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	killed(t, c, app, app+"-in", app+"-out", func(cfg *stream.Config) { cfg.TopicConfig = eager }, func() {
-		until(t, func() bool {
-			c.produce(app+"-control", pair{"key", "12345678"})
-			_, records := c.whole(app + "-control")
-			ends, err := c.admin.ListEndOffsets(c.ctx(), app+"-control")
-			end, _ := ends.Lookup(app+"-control", 0)
-			return err == nil && records < end.Offset
+		for range 4 {
+			c.cleaned(app + "-control")
+		}
+	})
+}
+
+// cleaned waits until nothing is left of what a compacted topic holds now, of which all has one key.
+func (c *cluster) cleaned(topic string) {
+	c.t.Helper()
+	ends, err := c.admin.ListEndOffsets(c.ctx(), topic)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	now, _ := ends.Lookup(topic, 0)
+	until(c.t, func() bool {
+		c.produce(topic, pair{"key", "12345678"})
+		first := int64(-1)
+		c.toEnd(topic, func(r *kgo.Record) {
+			if first < 0 {
+				first = r.Offset
+			}
 		})
+		return first >= now.Offset && first > 0
 	})
 }
 

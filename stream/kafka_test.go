@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -102,6 +103,40 @@ func (c *cluster) read(topic string, f func(*kgo.Record) (enough bool)) {
 		}
 		if slices.ContainsFunc(fetches.Records(), f) {
 			return
+		}
+	}
+}
+
+// toEnd visits all records of a topic that are committed, from its beginning.
+func (c *cluster) toEnd(topic string, visit func(*kgo.Record)) {
+	c.t.Helper()
+	ends, err := c.admin.ListCommittedOffsets(c.ctx(), topic)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		c.t.Fatal(err)
+	}
+	left := map[int32]int64{}
+	for p, o := range ends[topic] {
+		if o.Offset > 0 {
+			left[p] = o.Offset
+		}
+	}
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(topic), kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer client.Close()
+	for ctx := c.ctx(); len(left) > 0; {
+		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			if r.Offset+1 >= left[r.Partition] {
+				delete(left, r.Partition)
+			}
+			if !r.Attrs.IsControl() {
+				visit(r)
+			}
+		})
+		if ctx.Err() != nil {
+			c.t.Fatalf("topic %s was not read to its end within %s: %v is left", topic, patience, left)
 		}
 	}
 }

@@ -226,32 +226,7 @@ func rebalances(a *stream.App) (n float64) {
 // steady waits until a group of so many members shares tasks out no more.
 func (c *cluster) steady(group string, members int) {
 	c.t.Helper()
-	ctx := c.ctx()
-	for same, last := 0, ""; same < 5; {
-		d, err := c.admin.DescribeGroups(ctx, group)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		g := d[group]
-		now := fmt.Sprint(g.State, len(g.Members))
-		for _, m := range g.Members {
-			mine, _ := m.Assigned.AsConsumer()
-			if mine == nil {
-				same = -1 // it waits for its share
-				continue
-			}
-			now += fmt.Sprint(m.MemberID, mine.Topics)
-		}
-		if same++; now != last || g.State != "Stable" || len(g.Members) != members {
-			same = 0
-		}
-		last = now
-		select {
-		case <-ctx.Done():
-			c.t.Fatalf("group %s is %s with %d members", group, g.State, len(g.Members))
-		case <-time.After(300 * time.Millisecond):
-		}
-	}
+	real.Steady(c.ctx(), c.t, c.admin, group, members)
 }
 
 func TestTwoInstancesOfOneNameAreToldApart(t *testing.T) {

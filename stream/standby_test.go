@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -53,38 +52,12 @@ func standing(cfg stream.Config, r *tailing, stores state.Engine, dir string) st
 	return cfg
 }
 
-// rows is how many records a topic has in each partition, and in all, as far as they are committed.
-func (c *cluster) rows(topic string, partitions int) (of map[int32]int64, all int64) {
+// rows is how many records a topic has in each partition, as far as they are committed.
+func (c *cluster) rows(topic string) map[int32]int64 {
 	c.t.Helper()
-	ends, err := c.admin.ListCommittedOffsets(c.ctx(), topic)
-	if err = errors.Join(err, ends.Error()); err != nil {
-		c.t.Fatal(err)
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.brokers...), kgo.ConsumeTopics(topic), kgo.KeepControlRecords(),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	defer client.Close()
-	left := map[int32]int64{}
-	for p := range int32(partitions) {
-		if o, _ := ends.Lookup(topic, p); o.Offset > 0 {
-			left[p] = o.Offset
-		}
-	}
-	of = map[int32]int64{}
-	for ctx := c.ctx(); len(left) > 0 && ctx.Err() == nil; {
-		client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-			if r.Offset+1 >= left[r.Partition] {
-				delete(left, r.Partition)
-			}
-			if !r.Attrs.IsControl() {
-				of[r.Partition]++
-				all++
-			}
-		})
-	}
-	return of, all
+	of := map[int32]int64{}
+	c.toEnd(topic, func(r *kgo.Record) { of[r.Partition]++ })
+	return of
 }
 
 // takeOver kills an instance whose tasks have copies on another one, and expects the other one to go on with those.
@@ -106,7 +79,7 @@ func takeOver(t *testing.T, c *cluster, base stream.Config, in, out string, engi
 	b, _ := c.app(d(), standing(base, r, stores, dir))
 	c.produce(in, lines...)
 	c.ledger(out, twice(want))
-	of, _ := c.rows(base.ApplicationID+"-counts-changelog", 2)
+	of := c.rows(base.ApplicationID + "-counts-changelog")
 	before := r.caughtUp(t, of)
 	w.set(true)
 	c.produce(in, lines...)
@@ -207,7 +180,7 @@ func move(t *testing.T, c *cluster, engine func() (state.Engine, string)) {
 	}
 	c.app(wordCount(), config(old))
 	c.ledger("word-counts", want)
-	of, _ := c.rows("moves-counts-changelog", 2)
+	of := c.rows("moves-counts-changelog")
 	c.app(wordCount(), config(fresh))
 	moved := int32(-1)
 	until(t, func() bool {
@@ -230,7 +203,7 @@ func move(t *testing.T, c *cluster, engine func() (state.Engine, string)) {
 	})
 	c.produce("lines", lines...)
 	c.ledger("word-counts", twice(want))
-	more, _ := c.rows("moves-counts-changelog", 2)
+	more := c.rows("moves-counts-changelog")
 	until(t, func() (same bool) { // what the new home has written comes back to the old one
 		old.look(func() { same = old.copies[moved] == more[moved]-of[moved] })
 		return same
@@ -267,7 +240,7 @@ func TestACopyOfATableKnowsNoMoreThanItsTaskHasCommitted(t *testing.T) {
 	}
 	write("old")
 	c.latest("by-value", int64Of, map[string]int64{"old": 40})
-	of, _ := c.rows("rows", 2)
+	of := c.rows("rows")
 	before := r.caughtUp(t, of)
 	a.Pause()
 	b.Pause()

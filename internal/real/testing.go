@@ -83,23 +83,7 @@ func PostgresServer(tb testing.TB) string {
 // programs that use the topics' real names. Without Java or Maven the test is skipped; with CI=true it fails.
 func KafkaServer(tb testing.TB) []string {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
-	defer cancel()
-	if lacks := PartKafka.Missing(ctx); lacks != "" {
-		skip(tb, PartKafka, lacks)
-	}
-	in, err := startKafka(ctx, tb.TempDir())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), ownStop)
-		defer cancel()
-		if err := in.stop(ctx); err != nil {
-			tb.Errorf("real: %v", err)
-		}
-	})
-	return in.endpoint.Brokers
+	return []string{KafkaBroker(tb, BrokerOptions{Dir: tb.TempDir()}).Addr()}
 }
 
 // KafkaBroker is a broker of the test's own, running, with settings of its own; it stops with the test. Without Java or Maven the

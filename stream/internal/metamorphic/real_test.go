@@ -3,7 +3,6 @@ package metamorphic
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrun/millrun/internal/real"
@@ -64,7 +62,7 @@ func onKafka(t *testing.T, brokers []string, seed uint64) {
 		})()
 	}
 	// While tasks move, others go on, and what comes late may be too late for its window.
-	steady(ctx, t, kadm.NewClient(cl), app, 2)
+	real.Steady(ctx, t, kadm.NewClient(cl), app, 2)
 	for _, e := range events {
 		r := &kgo.Record{Topic: prefix + e.topic, Key: []byte(e.key), Timestamp: time.UnixMilli(e.at)}
 		if !e.none {
@@ -87,36 +85,6 @@ func onKafka(t *testing.T, brokers []string, seed uint64) {
 				got[string(r.Key)] = strconv.FormatInt(int64(binary.BigEndian.Uint64(r.Value)), 10)
 			}
 		})
-	}
-}
-
-// steady waits until a group of so many members shares tasks out no more.
-func steady(ctx context.Context, t *testing.T, admin *kadm.Client, group string, members int) {
-	t.Helper()
-	for same, last := 0, ""; same < 5; {
-		described, err := admin.DescribeGroups(ctx, group)
-		if err != nil && !kerr.IsRetriable(err) && ctx.Err() == nil {
-			t.Fatal(err)
-		}
-		g := described[group] // nothing, while there is no coordinator
-		now := g.State
-		for _, m := range g.Members {
-			mine, _ := m.Assigned.AsConsumer()
-			if mine == nil || len(mine.Topics) == 0 {
-				same = 0 // it waits for its share
-				continue
-			}
-			now += fmt.Sprint(m.MemberID, mine.Topics)
-		}
-		if same++; now != last || g.State != "Stable" || len(g.Members) != members {
-			same = 0
-		}
-		last = now
-		select {
-		case <-ctx.Done():
-			t.Fatalf("group %s is %s with %d members", group, g.State, len(g.Members))
-		case <-time.After(300 * time.Millisecond):
-		}
 	}
 }
 

@@ -32,15 +32,19 @@ func joins(a *assignor, owned map[string][]int32, generation int32) []byte {
 	return a.JoinGroupMetadata([]string{"a", "b", "c"}, owned, generation)
 }
 
-func shares(t *testing.T, a *assignor, members map[string][]byte) map[string]map[string][]int32 {
-	t.Helper()
-	var in []kmsg.JoinGroupResponseMember
-	for id, said := range members {
+// said are members, of whom each says something.
+func said(members map[string][]byte) (in []kmsg.JoinGroupResponseMember) {
+	for id, b := range members {
 		m := kmsg.NewJoinGroupResponseMember()
-		m.MemberID, m.ProtocolMetadata = id, said
+		m.MemberID, m.ProtocolMetadata = id, b
 		in = append(in, m)
 	}
-	b, topics, err := a.MemberBalancer(in)
+	return in
+}
+
+func shares(t *testing.T, a *assignor, members map[string][]byte) map[string]map[string][]int32 {
+	t.Helper()
+	b, topics, err := a.MemberBalancer(said(members))
 	if err != nil || len(topics) != 3 {
 		t.Fatal(topics, err)
 	}
@@ -150,13 +154,7 @@ func TestTheLeaderHasATaskWarmedUpBeforeItMoves(t *testing.T) {
 // answered are the answers of a leader to members, of whom each says something.
 func answered(t *testing.T, a *assignor, members map[string][]byte) map[string]assign.Assignment {
 	t.Helper()
-	var in []kmsg.JoinGroupResponseMember
-	for id, said := range members {
-		m := kmsg.NewJoinGroupResponseMember()
-		m.MemberID, m.ProtocolMetadata = id, said
-		in = append(in, m)
-	}
-	b, _, err := a.MemberBalancer(in)
+	b, _, err := a.MemberBalancer(said(members))
 	if err != nil {
 		t.Fatal(err)
 	}

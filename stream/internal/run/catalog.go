@@ -72,7 +72,7 @@ func ofTask() []Metric {
 	return []Metric{
 		counterOf("process_total", "records processed; of the global stores there is no label task", "process-total", "thread", "task"),
 		gaugeOf("process_rate", "records a second, of late", "process-rate", "thread", "task"),
-		summaryOf("process_latency_seconds", "time of one turn of the task, which is up to 1000 records", "process-latency", "thread", "task"),
+		summaryOf("process_latency_seconds", "time of one turn of the task: up to 1000 records, and no more than a record beyond 200 ms", "process-latency", "thread", "task"),
 		gaugeOf("active_process_ratio", "part of the thread's processing that was this task's", "active-process-ratio", "thread", "task"),
 		counterOf("punctuate_total", "punctuations", "punctuate-total", "thread", "task"),
 		summaryOf("punctuate_latency_seconds", "time of the punctuations that were due by the wall clock at once", "punctuate-latency", "thread", "task"),

@@ -21,6 +21,7 @@ type deal struct {
 	members []assign.Member
 	offsets map[string]map[task.ID]int64 // that members told
 	topics  map[string][]string          // that members read
+	strange map[string]bool              // members that run another program
 	leader  string                       // the member that decides
 	common  int32                        // newest version of the bytes that every member reads
 }
@@ -69,12 +70,12 @@ func (d *deal) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 			tasks = append(tasks, assign.Task{ID: task.ID{Sub: sub.ID, Partition: p}, Stateful: d.a.e.stateful(sub)})
 		}
 	}
+	d.meetStrangers()
 	for i := range d.members {
 		m := &d.members[i]
 		m.Refuses = map[int]bool{}
-		stranger := d.stranger(m.ID)
 		for sub, names := range reads {
-			m.Refuses[sub] = stranger || slices.ContainsFunc(names, func(t string) bool { return !slices.Contains(d.topics[m.ID], t) })
+			m.Refuses[sub] = d.strange[m.ID] || slices.ContainsFunc(names, func(t string) bool { return !slices.Contains(d.topics[m.ID], t) })
 		}
 	}
 	d.weigh(tasks)
@@ -84,12 +85,20 @@ func (d *deal) Balance(topics map[string]int32) kgo.IntoSyncAssignment {
 	return d.answers(r, reads, topics)
 }
 
-// stranger says whether a member runs another program, under the same name: it reads none of our sources, not even a part of
-// them as another version would.
-func (d *deal) stranger(member string) bool {
+// meetStrangers finds the members that run another program, under the same name: they read none of our sources, not even a
+// part of them as another version would.
+func (d *deal) meetStrangers() {
+	d.strange = map[string]bool{}
 	ours := d.a.plan.UserTopics(plan.Source)
-	return d.a.plan.Patterns() == nil && len(ours) > 0 && len(d.topics[member]) > 0 &&
-		!slices.ContainsFunc(d.topics[member], func(t string) bool { return slices.Contains(ours, t) })
+	if d.a.plan.Patterns() != nil || len(ours) == 0 {
+		return
+	}
+	for member, topics := range d.topics {
+		if len(topics) > 0 && !slices.ContainsFunc(topics, func(t string) bool { return slices.Contains(ours, t) }) {
+			d.a.log.Warn("a member runs another program under the name of this application; it is refused", "member", member, "reads", topics)
+			d.strange[member] = true
+		}
+	}
 }
 
 // weigh finds out how far each member is behind with each task. Who has nothing of it has everything to read.
@@ -145,8 +154,7 @@ func (d *deal) answers(r assign.Result, reads map[int][]string, topics map[strin
 	for _, m := range d.members {
 		share := r.Shares[m.ID]
 		info := assign.Assignment{Version: assign.Version, Common: d.common, Next: assign.Never}
-		if d.stranger(m.ID) {
-			d.a.log.Warn("a member runs another program under the name of this application; it is refused", "member", m.ID, "reads", d.topics[m.ID])
+		if d.strange[m.ID] {
 			info.Error = assign.AssignmentFailed
 		}
 		if slices.ContainsFunc(m.Active, func(id task.ID) bool { return !slices.Contains(share.Active, id) }) {

@@ -131,8 +131,13 @@ func recordsFault(err error) bool { return isAny(err, ofRecord) }
 
 // strangers says whether a broker will not talk to this client, however often it tries.
 func strangers(err error) bool {
-	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	return certificate || isAny(err, []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism})
+	return distrusted(err) || isAny(err, []error{kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism})
+}
+
+// distrusted says whether a broker's certificate is not one that the client takes.
+func distrusted(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
 }
 
 // remedy is what an operator can do about an error of an application; "" if that is unknown.
@@ -156,7 +161,7 @@ func remedy(app string, err error) string {
 			return r.says
 		}
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+	if distrusted(err) {
 		return "give kgo.DialTLSConfig in Config.ClientOptions the authority that signed the brokers' certificates, or the name in them"
 	}
 	return ""

@@ -67,6 +67,8 @@ func fine(int, *kmsg.StreamsGroupHeartbeatRequest, *kmsg.StreamsGroupHeartbeatRe
 	return nil
 }
 
+// The sleeps of these tests are in the virtual time of a synctest bubble.
+
 func TestHeartbeatsKeepTheGroupsInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

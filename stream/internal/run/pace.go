@@ -36,8 +36,9 @@ func (p *pace) at(records, next, left int64, now time.Time) (rate float64, rest 
 
 // restores counts the time of a poll of changelogs.
 func (t *thread) restores(start time.Time) {
-	t.waited(start)
-	t.meter.restoring += time.Since(start)
+	took := time.Since(start)
+	t.meter.blocked += took
+	t.meter.restoring += took
 }
 
 // countRestored says how the restoration of a store goes.

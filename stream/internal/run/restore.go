@@ -87,7 +87,7 @@ func (r *restorer) busy() bool {
 func (r *restorer) wanting() (map[part]*job, map[string]bool) {
 	fresh, topics := map[part]*job{}, map[string]bool{}
 	want := func(a *active) {
-		if !r.orient(a) {
+		if len(a.restoring) == 0 || !r.orient(a) {
 			return
 		}
 		for store := range a.restoring {

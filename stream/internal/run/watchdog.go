@@ -14,8 +14,8 @@ import (
 // errStuck ends a client that does not bring what its brokers have.
 var errStuck = errors.New("stream: records do not arrive")
 
-// watchdog finds topics that are gone, and partitions that have records which do not arrive: a client that has lost its way after a leader has moved says
-// nothing of it. It belongs to the thread; only what mu guards is shared with the question under way.
+// watchdog finds topics that are gone, and partitions that have records which do not arrive: a client that has lost its way
+// after a leader has moved says nothing of it. It belongs to the thread; only what mu guards is shared with the question under way.
 type watchdog struct {
 	asked time.Time
 	since map[part]standing // of partitions that stand still while they have more

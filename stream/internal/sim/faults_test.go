@@ -97,7 +97,7 @@ func (w *world) compact() {
 		return
 	}
 	if open {
-		w.notef("not compacted", "a transaction is open")
+		w.notef("", "not compacted: a transaction is open")
 		return
 	}
 	w.fake.Compact()

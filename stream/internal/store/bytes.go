@@ -98,6 +98,8 @@ type Keeper interface {
 	Restore(r Logged) error
 	// Flush tells the changelog what was changed, before a commit.
 	Flush() error
+	// Amend tells the changelog again what is held of a key, or that nothing is.
+	Amend(key []byte)
 }
 
 // Log is a Bytes whose changelog can be written alone.

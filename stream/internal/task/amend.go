@@ -2,7 +2,6 @@ package task
 
 import (
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -10,12 +9,6 @@ import (
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/serde"
 )
-
-// Amender is a Keeper whose changelog can be put right.
-type Amender interface {
-	// Amend tells the changelog again what is held of a key, or that nothing is.
-	Amend(key []byte)
-}
 
 // leftOut are the places of a changelog whose last record was left out when it was restored, by key and, of a versioned store,
 // time: the store does not say what the changelog says. Amend puts that right, before anything is processed: otherwise, once
@@ -53,9 +46,7 @@ func (t *Task) Decided(name string, in []Input) int {
 	for i := range in {
 		copied := in[i]
 		stamp, ok := unstamp(&copied)
-		switch {
-		case !ok || s.spec.Source != "":
-		case !t.exact.covers(stamp):
+		if ok && s.spec.Source == "" && !t.exact.covers(stamp) {
 			return i
 		}
 	}
@@ -104,11 +95,7 @@ func (t *Task) amend() error {
 // amend logs what the store holds in a place.
 func (s *Store) amend(place []byte) error {
 	if s.spec.Kind == store.Kept {
-		a, ok := s.keeper().(Amender)
-		if !ok {
-			return fmt.Errorf("store %s: its changelog cannot be put right", s.spec.Name)
-		}
-		a.Amend(place)
+		s.keeper().Amend(place)
 		return nil
 	}
 	if s.versions != nil {
