@@ -3,6 +3,7 @@ package real
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,22 +15,22 @@ import (
 // tests that depend on who works on what.
 func Steady(ctx context.Context, tb testing.TB, admin *kadm.Client, group string, members int) {
 	tb.Helper()
-	for same, last := 0, ""; same < 5; {
+	for same, last := 0, []string(nil); same < 5; {
 		described, err := admin.DescribeGroups(ctx, group)
 		if err != nil && !kerr.IsRetriable(err) && ctx.Err() == nil {
 			tb.Fatal(err)
 		}
 		g := described[group] // nothing, while there is no coordinator
-		now := g.State
+		now := []string{g.State}
 		for _, m := range g.Members {
 			mine, _ := m.Assigned.AsConsumer()
 			if mine == nil || len(mine.Topics) == 0 {
 				same = -1 // it waits for its share
 				continue
 			}
-			now += fmt.Sprint(m.MemberID, mine.Topics)
+			now = append(now, fmt.Sprint(m.MemberID, mine.Topics))
 		}
-		if same++; now != last || g.State != "Stable" || len(g.Members) != members {
+		if same++; !slices.Equal(now, last) || g.State != "Stable" || len(g.Members) != members {
 			same = 0
 		}
 		last = now
