@@ -112,6 +112,15 @@ func (w *weft) kept(name string) []stream.Materialized {
 	return out
 }
 
+// versions is the options of a table with versions, of which none is forgotten: what is depends on the partition's time.
+func (w *weft) versions(name string) stream.Materialized {
+	var opts []state.Option
+	if w.memory {
+		opts = append(opts, state.InMemory())
+	}
+	return stream.Into(state.Versioned[string, int64](name, day, opts...))
+}
+
 func (w *weft) name(base string) string {
 	w.names++
 	return base + "-" + strconv.Itoa(w.names)
@@ -239,6 +248,13 @@ func keyedShapes() []shape {
 				Aggregate(nil, addTo, func(_ string, v, agg int64) int64 { return agg - v },
 					append(w.kept("sums"), stream.DeleteWhen(func(v int64) bool { return v == 0 }))...).ToStream() // a cache may hide that a group was ever there
 		}},
+		{"table with versions regrouped", nothing, func(w *weft, r *rand.Rand, a, _ ints) ints {
+			n := r.Int64N(6) + 2
+			return a.ToTable(w.versions("rows")).
+				GroupBy(func(k string, v int64) (string, int64) { return group(n)(k, v), v }, stream.Named("regrouped")).
+				Aggregate(nil, addTo, func(_ string, v, agg int64) int64 { return agg - v },
+					append(w.kept("sums"), stream.DeleteWhen(func(v int64) bool { return v == 0 }))...).ToStream()
+		}},
 		{"table filtered and mapped", nothing, func(w *weft, _ *rand.Rand, a, _ ints) ints {
 			return a.ToTable(w.kept("rows")...).
 				Filter(func(_ string, v int64) bool { return v%3 != 0 }, w.kept("some")...).
@@ -297,6 +313,9 @@ func joinedShapes() []shape {
 		}},
 		{"left join with a table", updates, func(w *weft, _ *rand.Rand, a, b ints) ints {
 			return a.LeftJoinTable(b.ToTable(w.kept("rows")...), joinLeft, stream.Named("joiner"))
+		}},
+		{"left join with a table with versions", updates, func(w *weft, _ *rand.Rand, a, b ints) ints {
+			return a.LeftJoinTable(b.ToTable(w.versions("rows")), joinLeft, stream.Named("joiner"))
 		}},
 		{"join of tables", updates, func(w *weft, _ *rand.Rand, a, b ints) ints {
 			return a.ToTable(w.kept("ra")...).Join(b.ToTable(w.kept("rb")...), pairUp).ToStream()

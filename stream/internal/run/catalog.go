@@ -105,7 +105,7 @@ func ofFlow() []Metric {
 
 func ofState() []Metric {
 	return []Metric{
-		gaugeOf("store_rows", "rows of a store in memory or of a buffer; stores on disk and versioned ones do not say", "num-keys", "thread", "task", "store"),
+		gaugeOf("store_rows", "rows of a store in memory (of a versioned one: versions) or of a buffer; stores on disk do not say", "num-keys", "thread", "task", "store"),
 		gaugeOf("suppression_buffer_count", "rows that a suppression holds back", "suppression-buffer-count", "thread", "task", "store"),
 		gaugeOf("suppression_buffer_size_bytes", "what those count for", "suppression-buffer-size", "thread", "task", "store"),
 		detailed(counterOf("store_get_total", "single keys that were looked up", "get-rate", "thread", "task", "store")),

@@ -1,7 +1,5 @@
 package store
 
-import "encoding/binary"
-
 // Expiry orders the rows of a store by their time and then by key, for a store whose rows live for a time only. It holds
 // every row once, at the time it is of. Owned by the task's goroutine.
 type Expiry struct {
@@ -38,6 +36,6 @@ func (e *Expiry) First(than int64) (key []byte, at int64, ok bool, err error) {
 	if !ok || err != nil {
 		return nil, 0, false, err
 	}
-	at = int64(binary.BigEndian.Uint64(row) ^ signBit<<56)
+	at = timeOf(row)
 	return row[timeLen:], at, at < than, nil
 }

@@ -20,7 +20,7 @@ type Map interface {
 // The maps of a Home.
 const (
 	Rows   = iota // of a store
-	Second        // the same rows in a second order
+	Second        // the same rows in a second order, or a part of them
 	Homes         // how many there are
 )
 
@@ -68,5 +68,5 @@ var ErrDamaged = errors.New("the store on disk is damaged")
 
 // OnDisk says whether the store is kept on disk where the application's engine does that.
 func (d *Decl) OnDisk() bool {
-	return d.Engine != opt.Memory && d.LRU == 0 && d.Kind != Kept && d.Kind != Versioned
+	return d.Engine != opt.Memory && d.LRU == 0 && d.Kind != Kept
 }

@@ -1,9 +1,9 @@
 package store
 
 import (
-	"container/heap"
+	"bytes"
+	"encoding/binary"
 	"math"
-	"sort"
 	"sync"
 )
 
@@ -16,11 +16,13 @@ type Version struct {
 	From, To int64
 }
 
-// VersionReader answers as of a time. What it returns is never changed, so it may be kept.
+// VersionReader answers as of a time.
 type VersionReader interface {
-	// AsOf finds the version that held at a time; at Open that is the current one.
+	// AsOf finds the version that held at a time; at Open that is the current one. The value is the caller's where the store is
+	// shared with another goroutine, and otherwise valid until the next write.
 	AsOf(key []byte, at int64) (v Version, ok bool, err error)
 	// History is the versions that held at any time between two, both included, the oldest first.
+	// They are the caller's.
 	History(key []byte, from, to int64) ([]Version, error)
 }
 
@@ -32,194 +34,270 @@ type VersionStore interface {
 	PutVersion(key, value []byte, at int64) (to int64, kept bool, err error)
 }
 
-// Versions keeps what every key held within a history, in memory. Time is that of the puts: history reaches back from the
-// latest of them. What a put says is forgotten once nothing within history depends on it, but the current value of a key
-// never is. One goroutine writes; any number may read beside it.
+// Versions keeps what every key held within a history, each version a row, in memory or on disk. Time is that of the puts:
+// history reaches back from the latest of them. What a put says is forgotten once nothing within history depends on it, but
+// the current value of a key never is. One goroutine writes; any number may read beside it what Shared returns.
 type Versions struct {
 	history int64
+	rows    Map // the versions, by key and time
+	wakes   Map // the same times, before the keys: then what was before a version is over for good
 
-	mu     sync.RWMutex
-	chains map[string]*chain
+	mu     sync.RWMutex // held by the writer to change rows that belong together, and by others while they read those
 	newest int64
-	wakes  wakes
+	due    int64  // no wake is earlier
+	row    []byte // scratch, as the two below
+	place  []byte
+	woken  []byte
 }
 
-// chain is the versions of a key by time, deletions among them.
-type chain struct {
-	key  string
-	list []version
-	led  bool // what was dropped last in front of the list was a value, not a deletion
+// NewVersions returns a store with a history in milliseconds, which keeps its rows, and when to look at them again, in maps.
+func NewVersions(history int64, rows, wakes Map) *Versions {
+	return &Versions{history: history, rows: rows, wakes: wakes, newest: -1, due: math.MinInt64}
 }
 
-// version is a value from a time on, until the next one of the chain; nil is a deletion.
+// Note is what has to be remembered with the rows.
+func (v *Versions) Note() []byte { return binary.BigEndian.AppendUint64(nil, uint64(v.newest)) }
+
+// Resume goes on with rows that were there before, and with their note.
+func (v *Versions) Resume(note []byte) {
+	if len(note) == timeLen { // otherwise nothing was ever put
+		v.newest = int64(binary.BigEndian.Uint64(note))
+	}
+}
+
+// version is a value from a time on, until the next one of its key.
 type version struct {
 	from  int64
-	value []byte
+	value []byte // nil: a deletion; otherwise the map's
 }
 
-// NewVersions returns an empty store with a history in milliseconds.
-func NewVersions(history int64) *Versions {
-	return &Versions{history: history, chains: map[string]*chain{}, newest: -1}
+// The first byte of a row says what it is.
+const (
+	aDeletion byte = iota
+	aValue
+)
+
+// chain is the versions of a key by time, deletions among them. Its rows stand together: their keys begin with the length of
+// the key they are of.
+type chain struct {
+	rows Reader
+	row  []byte // the length, the key, and room for a time
 }
 
-// Put makes value what key holds from a time on; see VersionStore. The bytes are copied.
-func (v *Versions) Put(key, value []byte, at int64) (to int64, kept bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if at < v.newest-v.history {
-		return 0, false
+func chainOf(rows Reader, dst, key []byte) chain {
+	dst = binary.BigEndian.AppendUint32(dst[:0], uint32(len(key)))
+	return chain{rows, append(append(dst, key...), make([]byte, timeLen)...)}
+}
+
+// at is the key of the row of a time, until the next call.
+func (c chain) at(time int64) []byte {
+	binary.BigEndian.PutUint64(c.row[len(c.row)-timeLen:], timeBits(time))
+	return c.row
+}
+
+// until finds the last version that begins at a time or before.
+func (c chain) until(time int64) (version, bool, error) { return c.seek(time, true, false) }
+
+// before finds the last version that begins before a time.
+func (c chain) before(time int64) (version, bool, error) { return c.seek(time, true, true) }
+
+// after finds the first version that begins after a time.
+func (c chain) after(time int64) (version, bool, error) { return c.seek(time, false, true) }
+
+func (c chain) seek(time int64, reverse, past bool) (version, bool, error) {
+	k, row, ok, err := c.rows.Seek(c.at(time), reverse, past)
+	own := len(c.row) - timeLen
+	if err != nil || !ok || len(k) != len(c.row) || !bytes.Equal(k[:own], c.row[:own]) {
+		return version{}, false, err
 	}
-	v.newest = max(v.newest, at)
-	c, ok := v.chains[string(key)]
+	one := version{from: timeOf(k[own:])}
+	if row[0] == aValue {
+		one.value = row[1:]
+	}
+	return one, true, nil
+}
+
+// end is where a version ends that holds at a time.
+func (c chain) end(time int64) (int64, error) {
+	next, ok, err := c.after(time)
 	if !ok {
-		c = &chain{key: string(key)}
-		v.chains[c.key] = c
+		return Open, err
 	}
-	if value != nil {
-		value = append(make([]byte, 0, len(value)), value...)
-	}
-	i := c.after(at)
-	to = c.end(i - 1)
-	switch {
-	case value == nil && c.undone(at):
-		c.list = c.list[:i-1]
-	case i > 0 && c.list[i-1].from == at:
-		c.list[i-1].value = value
-	default:
-		c.insert(i, version{at, value})
-		heap.Push(&v.wakes, wake{at, c})
-	}
-	if len(c.list) == 0 {
-		delete(v.chains, c.key)
-	}
-	v.forget()
-	return to, true
-}
-
-// after is the place of the first version that begins after a time.
-func (c *chain) after(at int64) int {
-	return sort.Search(len(c.list), func(i int) bool { return c.list[i].from > at })
+	return next.from, nil
 }
 
 // undone says whether a deletion leaves no trace: it deletes the current version as of its own beginning, and no value ends
 // there. Kafka Streams then deletes the latest row and has no older one to end, so what comes with an earlier time is the
 // current value.
-func (c *chain) undone(at int64) bool {
-	last := len(c.list) - 1
-	if last < 0 || c.list[last].from != at || c.list[last].value == nil {
-		return false
+func (c chain) undone(current version) (bool, error) {
+	if current.value == nil {
+		return false, nil
 	}
-	if last == 0 {
-		return !c.led
-	}
-	return c.list[last-1].value == nil
+	before, _, err := c.before(current.from)
+	return before.value == nil, err
 }
 
-// end is where version i ends.
-func (c *chain) end(i int) int64 {
-	if i+1 < len(c.list) {
-		return c.list[i+1].from
+// timeBits is a time whose bytes have the order of numbers.
+func timeBits(at int64) uint64 { return uint64(at) ^ signBit<<56 }
+
+// timeOf is the time that a key begins with.
+func timeOf(key []byte) int64 { return int64(binary.BigEndian.Uint64(key) ^ signBit<<56) }
+
+// Put makes value what key holds from a time on; see VersionStore. The bytes are copied.
+func (v *Versions) Put(key, value []byte, at int64) (to int64, kept bool, err error) {
+	if at < v.newest-v.history {
+		return 0, false, nil
 	}
-	return Open
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.newest = max(v.newest, at)
+	c := v.chain(key)
+	before, hasBefore, err := c.until(at)
+	if err != nil {
+		return 0, false, err
+	}
+	if to, err = c.end(at); err != nil {
+		return 0, false, err
+	}
+	same, undone := hasBefore && before.from == at, false
+	if same && value == nil && to == Open {
+		if undone, err = c.undone(before); err != nil {
+			return 0, false, err
+		}
+	}
+	v.rows.Put(c.at(at), v.rowOf(value, undone))
+	if !same {
+		v.woken = append(binary.BigEndian.AppendUint64(v.woken[:0], timeBits(at)), key...)
+		v.wakes.Put(v.woken, []byte{})
+		v.due = min(v.due, at)
+	}
+	return to, true, v.forget()
 }
 
-func (c *chain) insert(i int, one version) {
-	c.list = append(c.list, version{})
-	copy(c.list[i+1:], c.list[i:])
-	c.list[i] = one
+// rowOf is the row of a value or, where that is nil, of a deletion, until the next call; none if that is undone.
+func (v *Versions) rowOf(value []byte, undone bool) []byte {
+	switch {
+	case undone:
+		return nil
+	case value == nil:
+		v.row = append(v.row[:0], aDeletion)
+	default:
+		v.row = append(append(v.row[:0], aValue), value...)
+	}
+	return v.row
+}
+
+// chain is that of a key in the writer's hands, until the next call.
+func (v *Versions) chain(key []byte) chain {
+	c := chainOf(v.rows, v.place, key)
+	v.place = c.row
+	return c
 }
 
 // forget drops what history no longer needs. Each version wakes its chain when history has passed its beginning: then what
 // was before it is over for good.
-func (v *Versions) forget() {
+func (v *Versions) forget() error {
 	horizon := v.newest - v.history
-	for len(v.wakes) > 0 && v.wakes[0].at <= horizon {
-		c := heap.Pop(&v.wakes).(wake).chain
-		if c.cut(horizon); len(c.list) == 0 && v.chains[c.key] == c {
-			delete(v.chains, c.key)
+	if v.due > horizon {
+		return nil
+	}
+	wake, _, ok, err := v.wakes.Seek(nil, false, false)
+	for ; ok && timeOf(wake) <= horizon; wake, _, ok, err = v.wakes.Seek(v.woken, false, true) {
+		v.woken = append(v.woken[:0], wake...)
+		if err := v.cut(v.woken[timeLen:], horizon); err != nil {
+			return err
 		}
 	}
+	if err != nil {
+		return err
+	}
+	if v.due = Open; ok {
+		v.due = timeOf(wake)
+	}
+	v.wakes.RemoveBefore(binary.BigEndian.AppendUint64(nil, timeBits(horizon+1)))
+	return nil
 }
 
-// cut drops the versions that end at or before the horizon, and a deletion that nothing is left to delete for.
-func (c *chain) cut(horizon int64) {
-	n := max(0, c.after(horizon)-1)
-	if n < len(c.list) && c.list[n].from <= horizon && c.list[n].value == nil {
-		n++
+// cut drops the versions of a key that end at or before the horizon, and a deletion that nothing is left to delete for.
+func (v *Versions) cut(key []byte, horizon int64) error {
+	c := v.chain(key)
+	last, ok, err := c.until(horizon)
+	if !ok {
+		return err
 	}
-	if n > 0 {
-		c.led = c.list[n-1].value != nil
+	if last.value == nil {
+		v.rows.Put(c.at(last.from), nil)
 	}
-	rest := copy(c.list, c.list[n:])
-	clear(c.list[rest:])
-	c.list = c.list[:rest]
+	one, ok, err := c.before(last.from)
+	for ; ok; one, ok, err = c.before(one.from) {
+		v.rows.Put(c.at(one.from), nil)
+	}
+	return err
 }
 
-// AsOf finds the version that held at a time. Beyond history only the current version is known, if it is that old; others
-// that happen to be there are not told.
+// AsOf finds the version that held at a time, for the writer: the value is valid until the next write. Beyond history only the
+// current version is known, if it is that old; others that happen to be there are not told.
 func (v *Versions) AsOf(key []byte, at int64) (Version, bool, error) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	c, ok := v.chains[string(key)]
-	if !ok {
-		return Version{}, false, nil
-	}
-	i := c.after(at) - 1
-	if i < 0 || c.list[i].value == nil || at < v.newest-v.history && c.end(i) != Open {
-		return Version{}, false, nil
-	}
-	return Version{c.list[i].value, c.list[i].from, c.end(i)}, true, nil
+	return v.asOf(v.chain(key), at)
 }
 
-// History is the versions between two times; see VersionReader.
+func (v *Versions) asOf(c chain, at int64) (Version, bool, error) {
+	one, ok, err := c.until(at)
+	if err != nil || !ok || one.value == nil {
+		return Version{}, false, err
+	}
+	end, err := c.end(at)
+	if err != nil || at < v.newest-v.history && end != Open {
+		return Version{}, false, err
+	}
+	return Version{one.value, one.from, end}, true, nil
+}
+
+// History is the versions between two times, for the writer; see VersionReader.
 func (v *Versions) History(key []byte, from, to int64) ([]Version, error) {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	c, ok := v.chains[string(key)]
-	if !ok {
-		return nil, nil
+	return v.between(v.chain(key), from, to)
+}
+
+func (v *Versions) between(c chain, from, to int64) (out []Version, err error) {
+	one, ok, err := c.until(from)
+	if !ok && err == nil {
+		one, ok, err = c.after(from)
 	}
-	var out []Version
-	for i, one := range c.list {
-		end := c.end(i)
-		if one.value == nil || one.from > to || end <= from || to < v.newest-v.history && end != Open {
-			continue
+	for ok && err == nil && one.from <= to {
+		value := bytes.Clone(one.value)
+		var end int64
+		if end, err = c.end(one.from); err != nil {
+			break
 		}
-		out = append(out, Version{one.value, one.from, end})
+		if value != nil && (to >= v.newest-v.history || end == Open) {
+			out = append(out, Version{value, one.from, end})
+		}
+		one, ok, err = c.after(one.from)
 	}
-	return out, nil
+	return out, err
 }
 
-// Len is the number of keys, deleted ones among them as long as history remembers them.
-func (v *Versions) Len() int64 {
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	return int64(len(v.chains))
+// Shared is the store for other goroutines than the writing one. What it tells is the caller's.
+func (v *Versions) Shared() Reader { return sharedVersions{v.rows.Shared(), v} }
+
+// sharedVersions reads rows that belong together while the writer does not change them.
+type sharedVersions struct {
+	Reader
+	v *Versions
 }
 
-// wake is when a chain may have something to drop.
-type wake struct {
-	at    int64
-	chain *chain
+// AsOf finds the version that held at a time.
+func (s sharedVersions) AsOf(key []byte, at int64) (Version, bool, error) {
+	s.v.mu.RLock()
+	defer s.v.mu.RUnlock()
+	return s.v.asOf(chainOf(s.Reader, nil, key), at)
 }
 
-// wakes is a heap of them, the earliest first.
-type wakes []wake
-
-func (w wakes) Len() int           { return len(w) }
-func (w wakes) Less(i, j int) bool { return w[i].at < w[j].at }
-func (w wakes) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
-
-// Push is heap.Interface's.
-func (w *wakes) Push(x any) { *w = append(*w, x.(wake)) }
-
-// Pop is heap.Interface's.
-func (w *wakes) Pop() any {
-	old := *w
-	last := old[len(old)-1]
-	old[len(old)-1] = wake{}
-	*w = old[:len(old)-1]
-	return last
+// History is the versions between two times.
+func (s sharedVersions) History(key []byte, from, to int64) ([]Version, error) {
+	s.v.mu.RLock()
+	defer s.v.mu.RUnlock()
+	return s.v.between(chainOf(s.Reader, nil, key), from, to)
 }
 
 // versionsOf is the part of a union that keeps versions, or nil.

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/millrun/millrun/stream/internal/store"
+	"github.com/millrun/millrun/stream/internal/store/disk"
 )
 
 // everPut is the model of a versioned store: all that was ever put in time, by key and time, nothing forgotten.
@@ -89,48 +90,104 @@ func (m *everPut) between(k string, from, to int64) (out []store.Version) {
 	return out
 }
 
-// TestVersionsAreAHistory compares the store with the model after every put.
+// inMemory is an empty store.
+func inMemory(history int64) *store.Versions {
+	return store.NewVersions(history, store.NewTree(), store.NewTree())
+}
+
+// versionsOnDisk is a store that can be closed and opened again.
+type versionsOnDisk struct {
+	*store.Versions
+	t       *rapid.T
+	history int64
+	backend store.Backend
+	home    store.Home
+}
+
+func (d *versionsOnDisk) open() {
+	var err error
+	if d.home, err = d.backend.Open("versions", nil); err != nil {
+		d.t.Fatal(err)
+	}
+	d.Versions = store.NewVersions(d.history, d.home.Map(store.Rows), d.home.Map(store.Second))
+	d.Resume(d.home.Mark().Note)
+}
+
+func (d *versionsOnDisk) commit() {
+	if err := d.home.Commit(store.Mark{Note: d.Note()}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *versionsOnDisk) close() {
+	if err := d.home.Close(); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// TestVersionsAreAHistory compares stores with the model after every step; one in thirty, since those take longer, is on disk and is
+// committed and opened again at times.
 func TestVersionsAreAHistory(t *testing.T) {
 	t.Parallel()
-	keys := rapid.SampledFrom([]string{"", "a", "ab", "b"})
 	rapid.Check(t, func(t *rapid.T) {
 		history := rapid.SampledFrom([]int64{1, 10, 100}).Draw(t, "history")
-		s, m := store.NewVersions(history), &everPut{history, -1, map[string]map[int64]*string{}}
-		time := rapid.Int64Range(0, 3*history)
-		base := int64(0)
-		t.Repeat(map[string]func(*rapid.T){
-			"put": func(t *rapid.T) {
-				k, at := keys.Draw(t, "key"), base+time.Draw(t, "at")
-				v := []byte(rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "value"))
-				to, kept := s.Put([]byte(k), v, at)
-				wantTo, wantKept := m.put(k, new(string(v)), at)
-				if to != wantTo || kept != wantKept {
-					t.Fatalf("put %q at %d: until %d, %v; want %d, %v", k, at, to, kept, wantTo, wantKept)
-				}
-			},
-			"delete": func(t *rapid.T) {
-				k, at := keys.Draw(t, "key"), base+time.Draw(t, "at")
-				to, kept := s.Put([]byte(k), nil, at)
-				if wantTo, wantKept := m.put(k, nil, at); to != wantTo || kept != wantKept {
-					t.Fatalf("delete %q at %d: until %d, %v; want %d, %v", k, at, to, kept, wantTo, wantKept)
-				}
-			},
-			"later": func(t *rapid.T) { base += rapid.Int64Range(0, 2*history).Draw(t, "by") },
-			"": func(t *rapid.T) {
-				k, at := keys.Draw(t, "probe"), base+time.Draw(t, "as of")-history
-				compare(t, s, m, k, at)
-				compare(t, s, m, k, store.Open)
-				to := at + rapid.Int64Range(0, history).Draw(t, "span")
-				got, err := s.History([]byte(k), at, to)
-				if want := m.between(k, at, to); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-					t.Fatalf("history of %q from %d to %d: %v, %v, want %v", k, at, to, got, err, want)
-				}
+		if rapid.IntRange(0, 29).Draw(t, "on disk") > 0 {
+			s := inMemory(history)
+			likeTheModel(t, history, func() *store.Versions { return s }, map[string]func(*rapid.T){})
+			return
+		}
+		d := &versionsOnDisk{t: t, history: history, backend: disk.New(1 << 20).InMemory()}
+		d.open()
+		defer d.close()
+		likeTheModel(t, history, func() *store.Versions { return d.Versions }, map[string]func(*rapid.T){
+			"commit": func(*rapid.T) { d.commit() },
+			"open again": func(*rapid.T) {
+				d.commit()
+				d.close()
+				d.open()
 			},
 		})
 	})
 }
 
-func compare(t *rapid.T, s *store.Versions, m *everPut, k string, at int64) {
+// likeTheModel compares a store with the model after every step, some of which the caller adds.
+func likeTheModel(t *rapid.T, history int64, now func() *store.Versions, steps map[string]func(*rapid.T)) {
+	keys := rapid.SampledFrom([]string{"", "a", "ab", "b"})
+	m := &everPut{history, -1, map[string]map[int64]*string{}}
+	time := rapid.Int64Range(0, 3*history)
+	base := int64(0)
+	put := func(t *rapid.T, v *string) {
+		k, at := keys.Draw(t, "key"), base+time.Draw(t, "at")
+		var value []byte
+		if v != nil {
+			value = []byte(*v)
+		}
+		to, kept, err := now().Put([]byte(k), value, at)
+		wantTo, wantKept := m.put(k, v, at)
+		if to != wantTo || kept != wantKept || err != nil {
+			t.Fatalf("put %q at %d: until %d, %v, %v; want %d, %v", k, at, to, kept, err, wantTo, wantKept)
+		}
+	}
+	steps["put"] = func(t *rapid.T) { put(t, new(rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "value"))) }
+	steps["delete"] = func(t *rapid.T) { put(t, nil) }
+	steps["later"] = func(t *rapid.T) { base += rapid.Int64Range(0, 2*history).Draw(t, "by") }
+	steps[""] = func(t *rapid.T) {
+		k, at := keys.Draw(t, "probe"), base+time.Draw(t, "as of")-history
+		to := at + rapid.Int64Range(0, history).Draw(t, "span")
+		shared, _ := now().Shared().(store.VersionReader)
+		for _, s := range []store.VersionReader{now(), shared} {
+			compare(t, s, m, k, at)
+			compare(t, s, m, k, store.Open)
+			got, err := s.History([]byte(k), at, to)
+			if want := m.between(k, at, to); err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("history of %q from %d to %d: %v, %v, want %v", k, at, to, got, err, want)
+			}
+		}
+	}
+	t.Repeat(steps)
+}
+
+func compare(t *rapid.T, s store.VersionReader, m *everPut, k string, at int64) {
 	v, ok, err := s.AsOf([]byte(k), at)
 	want, wantOK := m.asOf(k, at)
 	if err != nil || ok != wantOK || fmt.Sprint(v) != fmt.Sprint(want) {
@@ -141,16 +198,21 @@ func compare(t *rapid.T, s *store.Versions, m *everPut, k string, at int64) {
 // What nobody can ask for any more is not held: only current values outlive history.
 func TestVersionsForgetWhatIsOver(t *testing.T) {
 	t.Parallel()
-	s := store.NewVersions(10)
+	s := inMemory(10)
+	put := func(k, v []byte, at int64) {
+		if _, _, err := s.Put(k, v, at); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for i := range int64(1000) {
 		k := fmt.Appendf(nil, "k%d", i%10)
-		s.Put(k, []byte("v"), i)
-		s.Put(k, nil, i)
+		put(k, []byte("v"), i)
+		put(k, nil, i)
 	}
-	s.Put([]byte("stays"), []byte("v"), 1000)
-	s.Put([]byte("last"), []byte("v"), 2000)
-	if n := s.Len(); n != 2 {
-		t.Errorf("%d keys are held, want the two that have a value", n)
+	put([]byte("stays"), []byte("v"), 1000)
+	put([]byte("last"), []byte("v"), 2000)
+	if n, err := s.Shared().Len(); n != 2 || err != nil {
+		t.Errorf("%d versions are held, %v, want the two of keys that have a value", n, err)
 	}
 	if _, ok, _ := s.AsOf([]byte("stays"), 1500); !ok {
 		t.Error("a current value is gone beyond history")
@@ -160,20 +222,23 @@ func TestVersionsForgetWhatIsOver(t *testing.T) {
 // A query may run beside the task; what it was told stays as it was.
 func TestVersionsAreReadBesideTheirWriter(t *testing.T) {
 	t.Parallel()
-	s := store.NewVersions(100)
+	s := inMemory(100)
+	shared, _ := s.Shared().(store.VersionReader)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for i := range int64(500) {
-				if v, ok, _ := s.AsOf([]byte("k"), store.Open); ok && len(v.Value) != 3 {
+				if v, ok, _ := shared.AsOf([]byte("k"), store.Open); ok && len(v.Value) != 3 {
 					t.Errorf("a value of %d bytes", len(v.Value))
 				}
-				_, _ = s.History([]byte("k"), i, i+50)
+				_, _ = shared.History([]byte("k"), i, i+50)
 			}
 		})
 	}
 	for i := range int64(500) {
-		s.Put([]byte("k"), []byte("abc"), i)
+		if _, _, err := s.Put([]byte("k"), []byte("abc"), i); err != nil {
+			t.Error(err)
+		}
 	}
 	wg.Wait()
 }

@@ -145,7 +145,7 @@ func (s *Store) amendVersion(key []byte, at int64) error {
 	if ok {
 		w.Plain = v.Value
 	}
-	s.versions.Put(key, w.Plain, at)
 	s.Log(w)
-	return nil
+	_, _, err = s.versions.Put(key, w.Plain, at)
+	return err
 }

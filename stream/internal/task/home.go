@@ -26,6 +26,30 @@ func (s *Store) unread(err error) error {
 	return &Fault{Stage: Processing, Node: s.spec.Name, Err: fmt.Errorf("store %s: %w", s.spec.Name, err), Final: true}
 }
 
+// spoil keeps the first error of a restoration, which ends the task.
+func (s *Store) spoil(err error) {
+	if err != nil && s.task.broken == nil {
+		s.task.broken = s.unread(err)
+	}
+}
+
+// noting is what has more to remember than rows.
+type noting interface {
+	Note() []byte
+	Resume(note []byte)
+}
+
+// noted is what of the store has more to remember; nil if nothing has.
+func (s *Store) noted() noting {
+	switch {
+	case s.windows != nil:
+		return s.windows
+	case s.versions != nil:
+		return s.versions
+	}
+	return nil
+}
+
 // Mark says what the rows of a store are worth that outlived the last task; false if the store begins empty.
 func (t *Task) Mark(name string) (store.Mark, bool) {
 	if s := t.stores[name]; s.home != nil {
@@ -43,8 +67,8 @@ func (t *Task) Save(name string, topic [16]byte, position int64) error {
 		return nil
 	}
 	m := store.Mark{Topic: topic, Position: position}
-	if s.windows != nil {
-		m.Note = s.windows.Note()
+	if n := s.noted(); n != nil {
+		m.Note = n.Note()
 	}
 	if err := s.home.Commit(m); err != nil {
 		return fmt.Errorf("stream: store %s: %w", name, err)

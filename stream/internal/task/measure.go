@@ -133,7 +133,7 @@ func (t *Task) Sizes() (out []Size) {
 			}
 			continue
 		}
-		if s.home != nil || s.versions != nil {
+		if s.home != nil {
 			continue
 		}
 		if n, err := s.rows.Len(); err == nil {

@@ -17,7 +17,7 @@ type Store struct {
 	rows     kept
 	windows  *store.Windows  // rows, where they live for a time only
 	since    store.Since     // the same, seen from a time on
-	versions *store.Versions // instead of rows
+	versions *store.Versions // rows, where each is what a key held at a time
 	recent   *store.Recency  // nil: there is no limit to the number of rows
 	expiry   *store.Expiry   // nil: rows live for ever
 	ended    store.Expired   // told of rows that are too old; may be nil
@@ -41,9 +41,6 @@ type kept interface {
 
 func newStore(spec *StoreSpec, t *Task) (*Store, error) {
 	s := &Store{spec: spec, task: t}
-	if spec.Kind == store.Versioned {
-		s.versions = store.NewVersions(spec.History)
-	}
 	if spec.LRU > 0 {
 		s.recent = store.NewRecency(spec.LRU)
 	}
@@ -59,8 +56,11 @@ func newStore(spec *StoreSpec, t *Task) (*Store, error) {
 		s.windows = store.NewWindows(spec.Shape, rows, second)
 		s.rows, s.since.Timed = s.windows, s.windows
 	}
-	if s.home != nil && s.windows != nil {
-		s.windows.Resume(s.home.Mark().Note)
+	if spec.Kind == store.Versioned {
+		s.versions = store.NewVersions(spec.History, rows, second)
+	}
+	if n := s.noted(); n != nil && s.home != nil {
+		n.Resume(s.home.Mark().Note)
 	}
 	return s, nil
 }
@@ -268,13 +268,13 @@ func (s *Store) restore(in *Input) {
 	case s.spec.Kind == store.Kept:
 		s.keep(in)
 	case s.versions != nil:
-		s.versions.Put(in.Key, in.Value, in.Time)
+		_, _, err := s.versions.Put(in.Key, in.Value, in.Time)
+		s.spoil(err)
 	case s.recent != nil:
 		s.restoreLimited(in.Key, local)
 	case s.windows == nil:
-		if _, err := s.put(in.Key, local); err != nil && s.task.broken == nil {
-			s.task.broken = s.unread(err)
-		}
+		_, err := s.put(in.Key, local)
+		s.spoil(err)
 	case s.spec.Shape.Valid(in.Key):
 		s.windows.Restore(in.Key, local)
 	}
@@ -301,7 +301,7 @@ func (s *Store) Face() any {
 // Shared is the store for other goroutines.
 func (s *Store) Shared() store.Reader {
 	if s.versions != nil {
-		return sharedVersions{s.rows.Shared(), s.versions}
+		return s.versions.Shared()
 	}
 	if s.cache != nil {
 		return s.cache.Shared(s.rows.Shared())

@@ -7,9 +7,9 @@
 // changelog that they are worth. A crash leaves the state of a commit, never a mixture, and so does an aborted transaction; under
 // exactly-once, too, local state survives both.
 //
-// Key-value, timestamped, header-aware, window and session stores, and those of stream-stream joins, are kept on disk.
-// In memory stay those that say state.InMemory or state.LRU, versioned stores, buffers of suppress and of joins with grace, and
-// global stores; they are read from their topics at each start. Memory must hold what changes within a commit interval: a
+// Key-value, timestamped, header-aware, versioned, window and session stores, and those of stream-stream joins, are kept on
+// disk. In memory stay those that say state.InMemory or state.LRU, buffers of suppress and of joins with grace, and global
+// stores; they are read from their topics at each start. Memory must hold what changes within a commit interval: a
 // thread whose stores have more than 64 MiB of it commits earlier.
 //
 // It is a package of its own so that applications whose stores are in memory do not carry the database.
