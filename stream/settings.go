@@ -83,6 +83,8 @@ func (g Guarantee) String() string {
 		return "at_least_once"
 	case ExactlyOnce:
 		return "exactly_once"
+	case ExactState:
+		return "exact_state"
 	}
 	return fmt.Sprintf("Guarantee(%d)", int(g))
 }

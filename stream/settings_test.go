@@ -102,7 +102,7 @@ func TestSettingsHaveNames(t *testing.T) {
 		setting interface{ String() string }
 		want    string
 	}{
-		{stream.AtLeastOnce, "at_least_once"}, {stream.ExactlyOnce, "exactly_once"}, {stream.Guarantee(7), "Guarantee(7)"},
+		{stream.AtLeastOnce, "at_least_once"}, {stream.ExactlyOnce, "exactly_once"}, {stream.ExactState, "exact_state"}, {stream.Guarantee(7), "Guarantee(7)"},
 		{stream.AutoProtocol, "auto"}, {stream.ClassicProtocol, "classic"}, {stream.StreamsProtocol, "streams"}, {stream.GroupProtocol(7), "GroupProtocol(7)"},
 		{stream.Earliest(), "earliest"}, {stream.Latest(), "latest"}, {stream.NoReset(), "none"}, {stream.Ago(time.Minute), "1m0s ago"},
 	} {
