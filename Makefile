@@ -45,7 +45,7 @@ sim canaries: export GOMEMLIMIT = 3GiB
 sim: ## simulate applications under faults in virtual time (SEEDS=1..500)
 	go test -count=1 -tags synctests -timeout 24h -run '^TestSimulation$$' ./stream/internal/sim -args -seeds=$(if $(filter file,$(origin SEEDS)),1..500,$(SEEDS))
 
-# One run is one guarantee. GUARANTEE, PROTOCOL, STORE, SEED, RECORDS, KILLS, STOPS, BOUNCES, CUTS and RESTARTS are passed on
+# One run is one guarantee: exactly_once (the default), at_least_once or exact_state. GUARANTEE, PROTOCOL, STORE, SEED, RECORDS, KILLS, STOPS, BOUNCES, CUTS and RESTARTS are passed on
 # when given; FLAGS takes any other flag (FLAGS=--help lists them). A failure keeps all logs and prints the command that repeats it.
 crash: ## workers and Apache Kafka killed, stopped and cut off; what came out recomputed (GUARANTEE=, KILLS=, RECORDS=, SEED= ...)
 	@mkdir -p bin

@@ -28,7 +28,8 @@ type feed struct {
 const words = 500
 
 func newFeed(o *Options, broker, app string) (*feed, error) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond))
+	client, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.UnknownTopicRetries(-1)) // the topics are there, though the broker may say so later
 	if err != nil {
 		return nil, fmt.Errorf("crash: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 const (
 	AtLeastOnce = "at_least_once"
 	ExactlyOnce = "exactly_once"
+	ExactState  = "exact_state"
 )
 
 // Options says what a run does. A run with the same options injects the same faults in the same order; how far the workers are
@@ -19,7 +20,7 @@ const (
 type Options struct {
 	// Seed decides the schedule of faults and the records.
 	Seed uint64
-	// Guarantee is AtLeastOnce or ExactlyOnce.
+	// Guarantee is AtLeastOnce, ExactlyOnce or ExactState.
 	Guarantee string
 	// Protocol is the group protocol: classic or streams.
 	Protocol string

@@ -100,7 +100,7 @@ func (r *Report) Table(w io.Writer) {
 			name string
 			Tally
 		}{{"counts", v.Counts}, {"windows", v.Windows}, {"joined", v.Joined}} {
-			fmt.Fprintf(w, "  %-8s %8d expected, %8d out, excess %.3f %%, fell back %d times\n", t.name, t.Expected, t.Records, t.Excess, t.Fell)
+			fmt.Fprintf(w, "  %-8s %8d expected, %8d out, %d of them again, excess %.3f %%, fell back %d times\n", t.name, t.Expected, t.Records, t.again(), t.Excess, t.Fell)
 		}
 	}
 }

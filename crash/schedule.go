@@ -40,10 +40,10 @@ func schedule(o *Options) []fault {
 	for i := range o.Bounces {
 		all = append(all, fault{kind: []Kind{Crash, Bounce}[i%2], length: d.between(0, 3*time.Second)})
 	}
-	// At least once, a network that stands still for longer than a session lets a process write older counts over newer ones
+	// Without transactions, a network that stands still for longer than a session lets a process write older counts over newer ones
 	// when it comes back: no broker fences it (docs/track-record.md).
 	longest := 15 * time.Second
-	if o.Guarantee == AtLeastOnce {
+	if o.Guarantee != ExactlyOnce {
 		longest = min(longest, o.Session*2/3)
 	}
 	for i := range o.Cuts {

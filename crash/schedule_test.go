@@ -32,6 +32,25 @@ func TestASeedDecidesTheSchedule(t *testing.T) {
 	}
 }
 
+// TestOnlyTransactionsAreLeftWithoutANetworkForLongerThanASession keeps stalls so short that nobody counts meanwhile what the
+// worker then sends.
+func TestOnlyTransactionsAreLeftWithoutANetworkForLongerThanASession(t *testing.T) {
+	t.Parallel()
+	for guarantee, long := range map[string]bool{AtLeastOnce: false, ExactState: false, ExactlyOnce: true} {
+		o := Defaults()
+		o.Guarantee, o.Cuts = guarantee, 100
+		var longest time.Duration
+		for _, f := range schedule(&o) {
+			if f.kind == Stall {
+				longest = max(longest, f.length)
+			}
+		}
+		if got := longest > o.Session; got != long {
+			t.Errorf("%s: the longest stall is %s, the session %s", guarantee, longest, o.Session)
+		}
+	}
+}
+
 func TestAQuantileIsTheLeastThatAShareDoesNotExceed(t *testing.T) {
 	t.Parallel()
 	var all []time.Duration

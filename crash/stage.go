@@ -227,6 +227,9 @@ type Tally struct {
 	Excess   float64 `json:"excess_percent"`
 }
 
+// again is how many results came out more often than records were to take effect.
+func (t Tally) again() int64 { return max(0, t.Records-t.Expected) }
+
 // judge runs the checker, which exits with 1 when it complains.
 func (s *stage) judge(ctx context.Context) (*Verdict, error) {
 	cmd := exec.CommandContext(ctx, s.o.Programs.Check, "--app="+s.app, "--broker="+s.broker, "--guarantee="+s.o.Guarantee,

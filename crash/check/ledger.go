@@ -7,21 +7,28 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+// The guarantees, by their names on the command line.
+const (
+	atLeastOnce = "at_least_once" // each count ends at what was expected or higher
+	exactlyOnce = "exactly_once"  // every effect exactly once, in order
+	exactState  = "exact_state"   // results may repeat, but no count is ever too high, and each ends at what was expected
+)
+
 // ledger compares an output topic with what is expected of it.
 type ledger struct {
 	tally
 
 	topic      string
-	once       bool // every effect exactly once, in order
+	guarantee  string
 	want, seen map[string]int64
-	highest    map[string]int64 // at-least-once: of a key's counts, where a smaller one followed
+	highest    map[string]int64 // not exactly-once: of a key's counts
 	home       map[string]int32 // the partition of each key
 	strange    int64
 	complaints []string
 }
 
-func newLedger(topic string, want map[string]int64, once bool) *ledger {
-	l := &ledger{topic: topic, once: once, want: want, seen: map[string]int64{}, highest: map[string]int64{}, home: map[string]int32{}}
+func newLedger(topic string, want map[string]int64, guarantee string) *ledger {
+	l := &ledger{topic: topic, guarantee: guarantee, want: want, seen: map[string]int64{}, highest: map[string]int64{}, home: map[string]int32{}}
 	l.Keys = len(want)
 	for _, n := range want {
 		l.Expected += n
@@ -53,7 +60,8 @@ func (l *ledger) known(rec *kgo.Record, key string) bool {
 	return true
 }
 
-// count takes a record whose value is a count: exactly-once they are 1, 2, 3 ... in order; at-least-once the last one tells.
+// count takes a record whose value is a count: exactly-once they are 1, 2, 3 ... in order; otherwise the last one
+// tells, and with exact state the highest as well: a right one does not undo a wrong one.
 func (l *ledger) count(rec *kgo.Record) {
 	key := string(rec.Key)
 	if !l.known(rec, key) {
@@ -66,11 +74,11 @@ func (l *ledger) count(rec *kgo.Record) {
 	}
 	n, before := int64(binary.BigEndian.Uint64(rec.Value)), l.seen[key]
 	switch {
-	case !l.once:
+	case l.guarantee != exactlyOnce:
 		if n < before {
 			l.Fell++
-			l.highest[key] = max(l.highest[key], before)
 		}
+		l.highest[key] = max(l.highest[key], n)
 		l.seen[key] = n
 	case n == before+1:
 		l.seen[key] = n
@@ -84,7 +92,7 @@ func (l *ledger) count(rec *kgo.Record) {
 	}
 }
 
-// pair takes a record whose value is its identity.
+// pair takes a record whose value is its identity. That it comes again says nothing about state: only exactly-once forbids it.
 func (l *ledger) pair(rec *kgo.Record) {
 	key := string(rec.Value)
 	if l.known(rec, key) {
@@ -96,20 +104,23 @@ func (l *ledger) pair(rec *kgo.Record) {
 func (l *ledger) close() {
 	var over int64
 	for key, want := range l.want {
-		switch got := l.seen[key]; {
-		case got < want:
+		got, top := l.seen[key], l.highest[key]
+		if got < want {
 			l.Lost += want - got
-			if top := l.highest[key]; top > got {
-				l.complainf("%q ends at %d of %d, after it had been %d: an older count was written over it", key, got, want, top)
-				continue
+			after := ""
+			if top > got {
+				after = fmt.Sprintf(", after it had been %d: an older count was written over it", top)
 			}
+			l.complainf("%q ends at %d of %d%s", key, got, want, after)
+		}
+		over += max(0, got-want)
+		if l.guarantee == exactState && top > want {
+			l.Doubled += top - want
+			l.complainf("%q has been %d of %d, and ends at %d", key, top, want, got)
+		}
+		if l.guarantee == exactlyOnce && got > want {
+			l.Doubled += got - want
 			l.complainf("%q ends at %d of %d", key, got, want)
-		case got > want:
-			over += got - want
-			if l.once {
-				l.Doubled += got - want
-				l.complainf("%q ends at %d of %d", key, got, want)
-			}
 		}
 	}
 	if l.Expected > 0 {

@@ -18,7 +18,7 @@ import (
 type settings struct {
 	App       string        `help:"Prefix of all topics." required:""`
 	Broker    string        `help:"Address of the broker." required:""`
-	Guarantee string        `enum:"at_least_once,exactly_once" help:"at_least_once or exactly_once." required:""`
+	Guarantee string        `enum:"at_least_once,exactly_once,exact_state" help:"at_least_once, exactly_once or exact_state." required:""`
 	Left      int64         `default:"-1" help:"How many records the left topic must have."`
 	Right     int64         `default:"-1" help:"How many records the right topic must have."`
 	Window    time.Duration `default:"10s" help:"Size of the windows."`
@@ -40,14 +40,14 @@ type verdict struct {
 }
 
 // tally is one output topic. Excess is how much more than once records took effect, in percent of what was expected: under
-// exactly-once it is a fault, under at-least-once a figure.
+// exactly-once it is a fault, under at-least-once a figure, and with exact state a fault of counts and a figure of pairs.
 type tally struct {
 	Keys     int     `json:"keys"`
 	Expected int64   `json:"expected"`
 	Records  int64   `json:"records"`
 	Lost     int64   `json:"lost"`
 	Doubled  int64   `json:"doubled"`
-	Fell     int64   `json:"fell"` // at-least-once: how often a count was followed by a smaller one
+	Fell     int64   `json:"fell"` // without transactions: how often a count was followed by a smaller one
 	Excess   float64 `json:"excess_percent"`
 }
 
@@ -78,13 +78,13 @@ func (s *settings) run(ctx context.Context) (*verdict, error) {
 	}
 	v := &verdict{Left: want.left, Right: want.right, Complaint: []string{}}
 	v.inputs(s)
-	committed := s.Guarantee == "exactly_once"
+	committed := s.Guarantee == exactlyOnce
 	for _, t := range []struct {
 		topic  string
 		expect map[string]int64
 		tally  *tally
 	}{{"counts", want.words, &v.Counts}, {"windows", want.windows, &v.Windows}, {"joined", want.pairs, &v.Joined}} {
-		l := newLedger(t.topic, t.expect, committed)
+		l := newLedger(t.topic, t.expect, s.Guarantee)
 		each := l.count
 		if t.topic == "joined" {
 			each = l.pair

@@ -32,7 +32,7 @@ const (
 type settings struct {
 	App           string        `help:"Application id, and the prefix of all topics." required:""`
 	Broker        string        `help:"Address of the broker." required:""`
-	Guarantee     string        `default:"exactly_once" enum:"at_least_once,exactly_once" help:"at_least_once or exactly_once."`
+	Guarantee     string        `default:"exactly_once" enum:"at_least_once,exactly_once,exact_state" help:"at_least_once, exactly_once or exact_state."`
 	Protocol      string        `default:"classic" enum:"classic,streams" help:"Group protocol."`
 	Store         string        `default:"memory" enum:"memory,disk" help:"What stores are kept in: memory, or disk below the state directory."`
 	Threads       int           `default:"1" help:"Stream threads."`
@@ -80,8 +80,11 @@ func (s *settings) config() stream.Config {
 	if s.Store == "disk" {
 		c.Stores = pebble.Engine()
 	}
-	if s.Guarantee == "exactly_once" {
+	switch s.Guarantee {
+	case "exactly_once":
 		c.Guarantee = stream.ExactlyOnce
+	case "exact_state":
+		c.Guarantee = stream.ExactState
 	}
 	return c
 }

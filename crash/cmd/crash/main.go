@@ -20,7 +20,7 @@ import (
 // settings are the command line; 0 and "" stand for the default.
 type settings struct {
 	Seed       uint64        `default:"1" help:"Decides records and faults."`
-	Guarantee  string        `default:"exactly_once" enum:"at_least_once,exactly_once" help:"at_least_once or exactly_once."`
+	Guarantee  string        `default:"exactly_once" enum:"at_least_once,exactly_once,exact_state" help:"at_least_once, exactly_once or exact_state."`
 	Protocol   string        `default:"classic" enum:"classic,streams" help:"Group protocol: classic, or streams (KIP-1071)."`
 	Store      string        `default:"memory" help:"What stores are kept in: memory or disk."`
 	Records    int64         `default:"2000000" help:"Records that go in at least."`
