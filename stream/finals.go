@@ -35,11 +35,9 @@ func (e *finals) due(closed int64) bool {
 	if e == nil {
 		return false
 	}
-	now := e.task.Now().UnixMilli()
-	if now < e.next {
+	if !e.task.Looks(&e.next) {
 		return false
 	}
-	e.next = now + e.task.Program().EmitInterval.Milliseconds()
 	return e.last == -1 || e.last < closed
 }
 

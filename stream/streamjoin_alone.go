@@ -92,8 +92,8 @@ func (s *alone[K, V, W, R]) watch(a *task.Assembly, out exit[K, R]) {
 		return
 	}
 	a.OnInit(out.node, func() error {
-		a.Task.Schedule(out.node.Index, s.quiet.Interval(), task.WallClock, func(now time.Time) error {
-			if at := s.quiet.At(now); at > s.time {
+		a.Task.Schedule(out.node.Index, s.quiet.Interval(), task.WallClock, func(time.Time) error {
+			if at := s.quiet.At(a.Task.Now()); at > s.time {
 				s.time = at
 				return s.release(a.Task.Rec(), out)
 			}
@@ -173,12 +173,9 @@ func (s *alone[K, V, W, R]) release(r *task.Rec, out exit[K, R]) error {
 	if s.first != unlooked && s.first+out.after+s.within.grace >= s.time {
 		return nil
 	}
-	t := r.Task()
-	now := t.Now().UnixMilli()
-	if now < s.look {
+	if !r.Task().Looks(&s.look) {
 		return nil
 	}
-	s.look = now + t.Program().EmitInterval.Milliseconds()
 	s.first, s.emitted = unlooked, s.emitted[:0]
 	var left, right bool // a window is open
 	for from := []byte(nil); ; from = s.at {

@@ -287,8 +287,8 @@ func (p *suppressor[K, V]) watch(a *task.Assembly) {
 		return
 	}
 	a.OnInit(p.node, func() error {
-		a.Task.Schedule(p.node.Index, p.quiet.Interval(), task.WallClock, func(now time.Time) error {
-			if at := p.quiet.At(now); at > p.time {
+		a.Task.Schedule(p.node.Index, p.quiet.Interval(), task.WallClock, func(time.Time) error {
+			if at := p.quiet.At(a.Task.Now()); at > p.time {
 				p.time = at
 				return p.release(a.Task.Rec())
 			}

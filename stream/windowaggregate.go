@@ -36,8 +36,8 @@ func (g *windowed[K, V, A]) watch(a *task.Assembly, leave func(r *task.Rec, clos
 		return
 	}
 	a.OnInit(g.rows.node, func() error {
-		a.Task.Schedule(g.rows.node.Index, g.quiet.Interval(), task.WallClock, func(now time.Time) error {
-			g.newest = max(g.newest, g.quiet.At(now))
+		a.Task.Schedule(g.rows.node.Index, g.quiet.Interval(), task.WallClock, func(time.Time) error {
+			g.newest = max(g.newest, g.quiet.At(a.Task.Now()))
 			return leave(a.Task.Rec(), g.newest-g.grace)
 		})
 		return nil

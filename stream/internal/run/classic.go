@@ -72,7 +72,7 @@ func (*classic) join(context.Context) error { return nil } // the client does
 
 // turn asks for a rebalance when the leader has told this member to.
 func (c *classic) turn(context.Context) error {
-	if next := c.a.news().next; c.settled && next != assign.Never && time.Now().UnixMilli() >= next {
+	if next := c.a.news().next; c.settled && next != assign.Never && probes(next, time.Now().UnixMilli(), c.t.e.o.Probing.Milliseconds()) {
 		c.a.tell(func(t *told) { t.next = assign.Never })
 		c.a.ask()
 		c.next = probed
@@ -80,6 +80,10 @@ func (c *classic) turn(context.Context) error {
 	}
 	return nil
 }
+
+// probes says whether it is time for the rebalance that the assignment sets for next, in milliseconds of this machine's clock.
+// One that is further away than such rebalances are apart was set before the clock was set back.
+func probes(next, now, interval int64) bool { return next <= now || next-now > interval }
 
 func (c *classic) allow() { c.t.cl.AllowRebalance() }
 

@@ -114,6 +114,7 @@ type Engine struct {
 	o     Options
 	app   string
 	ready chan struct{}
+	began time.Time
 	fail  *failpoint.Set // nil but in simulations
 
 	dir      *statedir.Dir        // nil: no store is on disk
@@ -144,7 +145,7 @@ type Engine struct {
 // New makes an Engine; it asks no broker.
 func New(o Options) *Engine {
 	e := &Engine{
-		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), working: map[string]bool{},
+		o: o, app: o.Program.Plan.App, ready: make(chan struct{}), began: time.Now(), working: map[string]bool{},
 		stores: map[string]map[task.ID]*task.Store{}, sums: sums{threads: map[string]stand{}},
 	}
 	var b [16]byte

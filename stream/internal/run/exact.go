@@ -213,8 +213,18 @@ func (e *Engine) sentAt(o *task.Output, now time.Time) time.Time {
 	if o.Time != store.NoTime { // otherwise the client sets it
 		at = millis(o.Time)
 	}
-	if o.Changelog && e.o.ExactState && at.Before(now) {
-		at = now
+	if o.Changelog && e.o.ExactState {
+		if now = latest(e.began, now); at.Before(now) {
+			at = now
+		}
 	}
 	return at
+}
+
+// latest is now, or if the clock was set back since it began what it would say otherwise.
+func latest(began, now time.Time) time.Time {
+	if kept := began.Round(0).Add(now.Sub(began)); kept.After(now.Round(0)) {
+		return kept
+	}
+	return now
 }

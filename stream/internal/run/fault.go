@@ -154,6 +154,8 @@ func remedy(app string, err error) string {
 		{kerr.UnsupportedSaslMechanism, "let kgo.SASL in Config.ClientOptions be a mechanism that the brokers have"},
 		{kerr.InvalidTransactionTimeout, "Config.TransactionTimeout is more than the brokers' transaction.max.timeout.ms"},
 		{kerr.OffsetMetadataTooLarge, "the brokers' offset.metadata.max.bytes is too small"},
+		{kerr.InvalidTimestamp, "the record's time is further from the broker's clock than the topic's message.timestamp.before.max.ms and message.timestamp.after.max.ms allow: " +
+			"set the clock of this machine or of whoever wrote the input, or allow more"},
 		{kerr.FencedInstanceID, "another process has the same Config.InstanceID: each needs one of its own"},
 		{kerr.UnsupportedVersion, "the brokers are too old for what the application asks"},
 	} {

@@ -18,14 +18,24 @@ type schedule struct {
 	node     int
 	next     int64 // milliseconds
 	interval int64
+	begun    bool // it does not wait for its start any more
 	f        func(time.Time) error
 	stopped  bool
+}
+
+// near draws the next call closer where it is further ahead than calls are apart, by whole intervals: then the clock has been
+// set back, and the schedule must not wait until it is again what it was. The wait is a half to one and a half intervals, so
+// that a clock that goes back a little costs no call too many.
+func (s *schedule) near(now int64) {
+	if ahead := s.next - now; s.begun && ahead > s.interval+s.interval/2 {
+		s.next -= (ahead - s.interval/2) / s.interval * s.interval
+	}
 }
 
 // Schedule calls f every interval by a clock: by the stream's when it is first known and then at multiples of the
 // interval, by the wall's first after one interval. Intervals that were missed collapse into one call.
 func (t *Task) Schedule(node int, interval time.Duration, c Clock, f func(time.Time) error) (stop func()) {
-	s := &schedule{node: node, interval: max(interval.Milliseconds(), 1), f: f}
+	s := &schedule{node: node, interval: max(interval.Milliseconds(), 1), begun: true, f: f}
 	if c == WallClock {
 		s.next = t.now.UnixMilli() + s.interval
 	}
@@ -41,6 +51,7 @@ func (t *Task) ScheduleAt(node int, start time.Time, interval time.Duration, c C
 	}
 	if late := now - s.next; late > 0 {
 		s.next += (late + s.interval - 1) / s.interval * s.interval
+		s.begun = true
 	}
 	return t.schedule(c, s)
 }
@@ -59,6 +70,7 @@ func (t *Task) due(c Clock, now int64) *schedule {
 			continue
 		}
 		kept = append(kept, s)
+		s.near(now)
 		if s.next <= now && (first == nil || s.next < first.next) {
 			first = s
 		}
@@ -76,6 +88,7 @@ func (t *Task) punctuate(c Clock, now int64) (ran bool, err error) {
 			break
 		}
 		s.next += ((now-s.next)/s.interval + 1) * s.interval
+		s.begun = true
 		t.begin(nil, Punctuation)
 		t.rec.Time, t.rec.At = now, s.node
 		t.touched, ran = true, true
@@ -93,4 +106,16 @@ func (t *Task) Punctuate(now time.Time) (bool, error) {
 		return false, nil // it could begin what the task waits for, again and again
 	}
 	return t.punctuate(WallClock, now.UnixMilli())
+}
+
+// Looks says whether an operator may look for results that have become due, which it may once in the program's EmitInterval:
+// not before next, the wall clock in milliseconds, which it moves on. A next that is further away is of a clock that has been
+// set back since.
+func (t *Task) Looks(next *int64) bool {
+	now, interval := t.now.UnixMilli(), t.program.EmitInterval.Milliseconds()
+	if left := *next - now; left > 0 && left <= interval {
+		return false
+	}
+	*next = now + interval
+	return true
 }

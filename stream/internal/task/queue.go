@@ -1,5 +1,7 @@
 package task
 
+import "time"
+
 // unknown stands for an offset or time that is not known yet.
 const unknown = -1
 
@@ -21,13 +23,13 @@ type queue struct {
 	head   int       // in chunks[0]
 	n      int
 
-	next      int64 // where the consumer goes on
-	epoch     int32 // of the record before next
-	committed int64 // what the last commit said
-	end       int64 // of the partition, as far as known
-	seen      int64 // the highest end ever known: for people, who are told a lag
-	time      int64 // the highest time taken from this queue: Kafka Streams' partition time
-	emptyAt   int64 // wall clock since which the queue is empty and the partition has no more; milliseconds
+	next      int64     // where the consumer goes on
+	epoch     int32     // of the record before next
+	committed int64     // what the last commit said
+	end       int64     // of the partition, as far as known
+	seen      int64     // the highest end ever known: for people, who are told a lag
+	time      int64     // the highest time taken from this queue: Kafka Streams' partition time
+	emptyAt   time.Time // since when, by the wall clock, the queue is empty and the partition has no more
 
 	held   []*held  // records taken and not finished, in their order
 	safe   position // as of the last flush
@@ -39,7 +41,7 @@ type queue struct {
 }
 
 func newQueue(topic string, partition int32) *queue {
-	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, seen: unknown, time: unknown, emptyAt: unknown, safe: position{offset: unknown}, handed: unknown, effect: unknown}
+	return &queue{topic: topic, partition: partition, next: unknown, epoch: unknown, committed: unknown, end: unknown, seen: unknown, time: unknown, safe: position{offset: unknown}, handed: unknown, effect: unknown}
 }
 
 func (q *queue) add(in []Input) {
@@ -47,7 +49,7 @@ func (q *queue) add(in []Input) {
 		return
 	}
 	if q.n == 0 {
-		q.emptyAt = unknown
+		q.emptyAt = time.Time{}
 	}
 	q.chunks = append(q.chunks, in)
 	q.n += len(in)

@@ -4,11 +4,11 @@ import "time"
 
 // Quiet is the stream time of an operator that goes on when its input goes quiet: once no record has come for a span of the
 // wall clock, stream time moves as the wall clock does, from the last record on. Times are milliseconds. It belongs to one
-// task.
+// task. A clock that is set is no silence: moments are those of Task.Now, which know how much time has really passed.
 type Quiet struct {
-	after   int64 // of the wall clock
-	arrived int64 // when the last record came, by the wall clock
-	base    int64 // stream time when it came
+	after   int64     // of the wall clock
+	arrived time.Time // when the last record came, by the wall clock
+	base    int64     // stream time when it came
 	time    int64
 }
 
@@ -20,13 +20,16 @@ func NewQuiet(after time.Duration) *Quiet {
 // See notes a record of time at, and returns the stream time with it: never less than before.
 func (q *Quiet) See(at int64, now time.Time) int64 {
 	q.time = max(q.time, at)
-	q.base, q.arrived = q.time, now.UnixMilli()
+	q.base, q.arrived = q.time, now
 	return q.time
 }
 
 // At is the stream time at a moment of the wall clock.
 func (q *Quiet) At(now time.Time) int64 {
-	silence := now.UnixMilli() - q.arrived
+	silence := now.Sub(q.arrived).Milliseconds()
+	if silence < 0 { // a Config.Clock that knows no other time was set back
+		q.base, q.arrived, silence = q.time, now, 0
+	}
 	if q.base != unknown && silence >= q.after {
 		q.time = max(q.time, q.base+silence)
 	}

@@ -338,11 +338,10 @@ func (t *Task) idle(q *queue) bool {
 	if t.program.MaxIdle == 0 {
 		return true
 	}
-	now := t.now.UnixMilli()
-	if q.emptyAt == unknown {
-		q.emptyAt = now
+	if q.emptyAt.IsZero() || t.now.Before(q.emptyAt) { // the clock may have been set back
+		q.emptyAt = t.now
 	}
-	return now-q.emptyAt >= t.program.MaxIdle.Milliseconds()
+	return t.now.Sub(q.emptyAt) >= t.program.MaxIdle
 }
 
 // Process lets one result of slow work go on, or takes one record, if there is one to take, and what is due by stream time
