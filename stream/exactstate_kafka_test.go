@@ -3,11 +3,15 @@ package stream_test
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/stream"
@@ -111,6 +115,53 @@ func TestAKilledProcessLeavesItsStateExact(t *testing.T) {
 			killed(t, c, "stamped", "lines", "word-counts", change, func() {})
 		})
 	}
+}
+
+// TestWhatAKilledWriterSendsAgainIsCountedOnce kills a process that has sent to a repartition topic and not committed what it
+// made that of, while the topic's readers have committed all they had read: what they know of the writer is in their commits.
+func TestWhatAKilledWriterSendsAgainIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	for guarantee, times := range map[stream.Guarantee]int64{stream.ExactState: 2, stream.AtLeastOnce: 3} {
+		t.Run(guarantee.String(), func(t *testing.T) {
+			t.Parallel()
+			c := fake(t)
+			c.topics(2, "lines", "word-counts")
+			run := func(w *wire) {
+				cfg := stamped("hops", 50*time.Millisecond)
+				cfg.Guarantee, cfg.CacheBytes, cfg.Threads = guarantee, -1, 4 // a task each, so that each is committed by itself
+				if w != nil {
+					cfg.ClientOptions = append(cfg.ClientOptions, kgo.Dialer(w.dial))
+				}
+				c.app(wordCount(), cfg)
+			}
+			lines, want := letters(500)
+			var w wire
+			run(&w)
+			c.produce("lines", lines...)
+			until(t, func() bool { return c.committed("hops", "lines") == 500 })
+			c.steady("hops", 4) // the embedded broker never lets a member go that is cut off while it joins
+			fault := c.fake.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorLoadInProgress, When: ofLines})
+			c.produce("lines", lines...)
+			until(t, func() bool { return c.committed("hops", "hops-counts-repartition") == 2000 })
+			w.set(true)
+			run(nil)
+			until(t, func() bool { return c.committed("hops", "hops-counts-repartition") == 3000 }) // all were sent again
+			fault.Remove()                                                                          // what the first one had on its way was refused
+			until(t, func() bool { return c.committed("hops", "lines") == 1000 })
+			for k := range want {
+				want[k] *= times
+			}
+			if got, _ := c.whole("word-counts"); !maps.Equal(got, want) {
+				t.Errorf("counts end at %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// ofLines says whether a commit has anything of the topic of lines.
+func ofLines(req kmsg.Request) bool {
+	commit, ok := req.(*kmsg.OffsetCommitRequest)
+	return ok && slices.ContainsFunc(commit.Topics, func(of kmsg.OffsetCommitRequestTopic) bool { return of.Topic == "lines" })
 }
 
 // TestApacheKafkaCompactionLeavesStateExact kills a process and lets the broker clean what it can before another one begins with
