@@ -49,7 +49,8 @@ type Config struct {
 	// GroupProtocol is how instances agree on who works on what. Default: AutoProtocol, that of the group.
 	GroupProtocol GroupProtocol
 	// FetchTimeout is how long a partition may have records that do not arrive before its stream thread goes on with a new
-	// client, from the last commit; millrun_stream_watchdog_total counts it. Default: 1m; -1 never looks.
+	// client, from the last commit; what is restored goes on with a new one where it was. millrun_stream_watchdog_total counts
+	// both. Default: 1m; -1 never looks.
 	FetchTimeout time.Duration
 	// Guarantee is what happens to a record's effects upon failure. Default: AtLeastOnce.
 	Guarantee Guarantee

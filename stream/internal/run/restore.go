@@ -29,6 +29,7 @@ type restorer struct {
 	idle   bool           // what copies are made of is not fetched while tasks wait
 
 	waits time.Time // since when brokers have not answered; zero: they do
+	dog   watchdog
 }
 
 // job is the restoration of one store.
@@ -215,7 +216,7 @@ func (r *restorer) limit(j *job, start, end int64) int64 {
 
 // add starts reading. An empty changelog is restored as it is.
 func (r *restorer) add(fresh map[part]*job) error {
-	read := map[string]map[int32]kgo.Offset{}
+	read := map[part]*job{}
 	for at, j := range fresh {
 		if !j.a.copy {
 			r.tell(j, max(0, j.end-j.next), false)
@@ -229,14 +230,22 @@ func (r *restorer) add(fresh map[part]*job) error {
 		if r.jobs == nil {
 			r.jobs = map[part]*job{}
 		}
-		r.jobs[at] = j
-		if read[at.topic] == nil {
-			read[at.topic] = map[int32]kgo.Offset{}
-		}
-		read[at.topic][at.partition] = kgo.NewOffset().At(j.next)
+		r.jobs[at], read[at] = j, j
 	}
-	if len(read) == 0 {
+	return r.read(read)
+}
+
+// read has the client read what jobs need.
+func (r *restorer) read(jobs map[part]*job) error {
+	if len(jobs) == 0 {
 		return nil
+	}
+	from := map[string]map[int32]kgo.Offset{}
+	for at, j := range jobs {
+		if from[at.topic] == nil {
+			from[at.topic] = map[int32]kgo.Offset{}
+		}
+		from[at.topic][at.partition] = kgo.NewOffset().At(j.next)
 	}
 	if r.cl == nil {
 		cl, err := kgo.NewClient(append(r.t.e.options("restore"),
@@ -249,9 +258,17 @@ func (r *restorer) add(fresh map[part]*job) error {
 			return fmt.Errorf("stream: client: %w", err)
 		}
 		r.cl = cl
+		r.dog.begin()
 	}
-	r.cl.AddConsumePartitions(read)
+	r.cl.AddConsumePartitions(from)
 	return nil
+}
+
+// renew goes on with another client.
+func (r *restorer) renew() error {
+	r.cl.Close()
+	r.cl, r.idle = nil, false
+	return r.read(r.jobs)
 }
 
 // fetch waits for records if a task does.
