@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/stream"
 	"github.com/millrun/millrun/stream/internal/run"
 	"github.com/millrun/millrun/stream/metrics"
@@ -164,4 +165,104 @@ func TestMetricsSayWhatPassed(t *testing.T) {
 			t.Errorf("%s is left of tasks that are gone", name)
 		}
 	}
+}
+
+// none is the figure of a metric that nothing has.
+const none = -1
+
+// figures waits until the metrics of applications, taken together, are what is wanted. A name may have a topic behind it.
+func figures(t *testing.T, want map[string]float64, apps ...*stream.App) {
+	t.Helper()
+	got := map[string]float64{}
+	limit := time.After(patience)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for name := range want {
+			got[name] = none
+		}
+		for _, a := range apps {
+			a.Metrics().Each(func(name string, labels map[string]string, x float64) {
+				name = strings.TrimPrefix(name, "millrun_stream_")
+				for _, name := range []string{name, name + " " + labels["topic"]} {
+					if have, ok := got[name]; ok {
+						got[name] = max(have, 0) + x
+					}
+				}
+			})
+		}
+		if maps.Equal(got, want) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Errorf("the metrics are %v, want %v", got, want)
+			return
+		}
+	}
+}
+
+// TestApacheKafkaMetricsSayWhatPassed compares what two instances measure, with copies of each other's stores, with what was
+// produced, and what a third measures that begins with nothing once they are gone.
+func TestApacheKafkaMetricsSayWhatPassed(t *testing.T) {
+	t.Parallel()
+	c := connect(t, real.Kafka(t))
+	app := real.Name(t, "measured")
+	in, out, hop, log := app+"-in", app+"-out", app+"-counts-repartition", app+"-counts-changelog"
+	c.topics(4, in, out)
+	begin := func() (*stream.App, func()) {
+		return c.app(countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out)),
+			stream.Config{ApplicationID: app, CacheBytes: -1, StandbyReplicas: 1})
+	}
+	a, stop := begin()
+	b, stopToo := begin()
+	c.steady(app, 2)
+	lines, want := letters(1000) // of two words each
+	c.produce(in, lines...)
+	c.latest(out, int64Of, want)
+	figures(t, map[string]float64{
+		"records_consumed_total " + in:  1000,
+		"records_consumed_total " + hop: 2000,
+		"records_produced_total " + hop: 2000,
+		"records_produced_total " + out: 2000,
+		"process_total":                 3000,
+		"records_lag":                   0,
+		"dropped_records_total":         none,
+		"store_rows":                    11,
+		"active_tasks":                  8,
+		"active_restoring_tasks":        0,
+		"restore_total":                 0,
+		"standby_updating_tasks":        4,
+		"update_total":                  2000,
+		"update_remaining_records":      0,
+		"alive_stream_threads":          2,
+		"failed_stream_threads_total":   0,
+		"troubles_total":                none,
+		"state":                         2 * float64(stream.Running),
+	}, a, b)
+	stop()
+	stopToo()
+	rows := 0.0
+	for _, n := range c.rows(log) {
+		rows += float64(n)
+	}
+	a, _ = begin()
+	figures(t, map[string]float64{
+		"restore_total":             rows,
+		"restore_remaining_records": 0,
+		"active_tasks":              8,
+		"active_restoring_tasks":    0,
+		"standby_updating_tasks":    0,
+		"update_total":              none,
+		"store_rows":                11,
+		"process_total":             0,
+		"records_lag":               none, // nothing was fetched
+	}, a)
+	if rows != 2000 {
+		t.Errorf("the changelog has %v records, want 2000", rows)
+	}
+	c.produce(in, lines...)
+	c.latest(out, int64Of, twice(want))
+	figures(t, map[string]float64{"records_consumed_total " + in: 1000, "process_total": 3000, "restore_total": rows, "records_lag": 0}, a)
 }

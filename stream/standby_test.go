@@ -81,6 +81,11 @@ func takeOver(t *testing.T, c *cluster, base stream.Config, in, out string, engi
 	c.ledger(out, twice(want))
 	of := c.rows(base.ApplicationID + "-counts-changelog")
 	before := r.caughtUp(t, of)
+	copies, read := r.standing(of)
+	if copies == 0 {
+		t.Fatal("the second instance has all tasks: no copy is tried")
+	}
+	figures(t, map[string]float64{"standby_updating_tasks": copies, "update_remaining_records": 0, "update_total": read}, b)
 	w.set(true)
 	c.produce(in, lines...)
 	for k := range want {
@@ -91,6 +96,20 @@ func takeOver(t *testing.T, c *cluster, base stream.Config, in, out string, engi
 		t.Errorf("the instance that is left is %s", b.State())
 	}
 	r.nothingAgain(t, of, before)
+	figures(t, map[string]float64{"standby_updating_tasks": 0, "update_remaining_records": none}, b)
+}
+
+// standing is how many partitions have a copy here and no task, and what copies have read.
+func (r *tailing) standing(of map[int32]int64) (copies, read float64) {
+	r.look(func() {
+		for p := range of {
+			read += float64(r.copies[p])
+			if r.begun[p] == 0 {
+				copies++
+			}
+		}
+	})
+	return copies, read
 }
 
 // caughtUp waits until everything that is committed is here, in a task or in a copy, and returns what was read for tasks.

@@ -314,7 +314,7 @@ func (a *board) choose(from, to int) int {
 			settled = 1
 		}
 		lag, fresh := a.lag(n.process, t), int64(1)
-		if a.tasks[t].Stateful && (lag <= a.c.RecoveryLag || a.processes[n.process].held[id]) {
+		if a.processes[n.process].held[id] {
 			fresh = 0
 		}
 		return []int64{settled, fresh, -a.spread(id, n.process), int64(n.subs[id.Sub] - f.subs[id.Sub]), lag}

@@ -372,6 +372,9 @@ func (r *restorer) forget(a *active) {
 			r.remove(j)
 		}
 	}
+	if a.copy { // how far it is behind nobody knows any more
+		r.t.e.o.Metrics.RemoveGauges(r.t.labels("task", a.id.String())...)
+	}
 }
 
 // close ends the client; the next restoration makes another.
