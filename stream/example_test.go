@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,9 +33,7 @@ func play(b *stream.Builder, c stream.Config, values ...string) {
 	if err := d.Err(); err != nil {
 		fmt.Println(err)
 	}
-	for _, f := range t.cleanups {
-		f()
-	}
+	t.end()
 }
 
 // exampleT is the testing.TB of an example, which has none.
@@ -47,6 +46,12 @@ func (*exampleT) Helper()            {}
 func (*exampleT) Output() io.Writer  { return io.Discard }
 func (*exampleT) Fatal(a ...any)     { fmt.Println(a...) }
 func (t *exampleT) Cleanup(f func()) { t.cleanups = append(t.cleanups, f) }
+
+func (t *exampleT) end() {
+	for _, f := range slices.Backward(t.cleanups) {
+		f()
+	}
+}
 
 // A chain of stateless operators.
 func ExampleKStream_MapValues() {
