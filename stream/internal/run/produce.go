@@ -66,8 +66,8 @@ func (b *batch) log(r *kgo.Record) {
 
 // send takes the outputs over; the slice is the task's again when it returns.
 func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) error {
-	if len(outs) == 0 {
-		return nil
+	if len(outs) == 0 || p.lost != nil {
+		return p.lost
 	}
 	if err := p.begin(); err != nil {
 		return p.unsent(id, &outs[0], err)
@@ -99,6 +99,10 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 		}
 	}
 	for i := range b.records {
+		// Nothing goes behind a record that was refused: what is sent again by it would come too late (package task, hops).
+		if err := p.check(ctx); err != nil {
+			return err
+		}
 		p.cl.Produce(ctx, &b.records[i], promise)
 	}
 	return nil
@@ -146,9 +150,10 @@ func (b *batch) done(r *kgo.Record, err error) {
 // check settles the records that failed so far, by the program's handler where the record itself is to blame. What
 // else may be done about them, the thread settles.
 func (p *producer) check(ctx context.Context) error {
-	if !p.failed.Swap(false) {
+	if !p.failed.Load() {
 		return nil
 	}
+	p.failed.Store(false)
 	p.mu.Lock()
 	faults := p.faults
 	p.faults = nil
