@@ -318,7 +318,10 @@ func joinedShapes() []shape {
 			return a.LeftJoinTable(b.ToTable(w.versions("rows")), joinLeft, stream.Named("joiner"))
 		}},
 		{"join of tables", updates, func(w *weft, _ *rand.Rand, a, b ints) ints {
-			return a.ToTable(w.kept("ra")...).Join(b.ToTable(w.kept("rb")...), pairUp).ToStream()
+			// A cache hides from an inner join that a key was there on both sides if it has gone from both at once: as in Kafka
+			// Streams, its result stays.
+			uncached := state.Caching(false)
+			return a.ToTable(append(w.kept("ra"), uncached)...).Join(b.ToTable(append(w.kept("rb"), uncached)...), pairUp).ToStream()
 		}},
 		{"outer join of tables", updates, func(w *weft, _ *rand.Rand, a, b ints) ints {
 			return a.ToTable(w.kept("ra")...).OuterJoin(b.ToTable(w.kept("rb")...), joinOuter, w.kept("joined")...).ToStream()

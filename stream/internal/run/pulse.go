@@ -13,14 +13,14 @@ import (
 // member that has stood still for longer than its session and been given up, unless it works exactly once (decision
 // 0172). A hook of the client, which may call it at any time; alive belongs to the thread.
 type pulse struct {
-	began   time.Time     // what all times count from, since clocks may jump
+	began   time.Time     // what all times count from, since clocks may jump; a moment before the first of them
 	asked   atomic.Int64  // when the last question was put that has an answer, in nanoseconds; 0: none was
 	joining atomic.Int64  // since when a question waits that is answered once all have joined; 0: none does
 	looked  time.Duration // when alive was last called; 0: never
 	doubt   time.Duration // when the process was last found to have stood still
 }
 
-func newPulse() *pulse { return &pulse{began: time.Now()} }
+func newPulse() *pulse { return &pulse{began: time.Now().Add(-1)} }
 
 var (
 	_ kgo.HookBrokerWrite = (*pulse)(nil)

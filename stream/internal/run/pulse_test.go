@@ -3,6 +3,7 @@ package run
 import (
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -45,4 +46,16 @@ func TestAMemberThatHearsNothingIsInDoubt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A coordinator may answer before the clock has moved, as all do in virtual time.
+func TestAMemberThatIsAnsweredAtOnceIsAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPulse()
+		p.OnBrokerE2E(kgo.BrokerMetadata{}, int16(kmsg.SyncGroup), kgo.BrokerE2E{})
+		if !p.alive(time.Now(), time.Minute) {
+			t.Error("it is taken for dead")
+		}
+	})
 }

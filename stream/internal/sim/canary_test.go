@@ -35,7 +35,7 @@ var bugs = []string{
 }
 
 // patient is after how many seeds a bug counts as not caught.
-const patient = 400
+const patient = 1000
 
 // TestCanaries plants each bug and counts the seeds until one fails.
 func TestCanaries(t *testing.T) {
