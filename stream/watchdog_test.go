@@ -19,7 +19,7 @@ func (c *cluster) dumb(over func() bool) {
 		if over() {
 			return nil, nil, false
 		}
-		time.Sleep(2 * time.Millisecond) // a broker would wait for records; this one is asked again and again
+		<-time.After(2 * time.Millisecond) // a broker would wait for records; this one is asked again and again
 		return req.ResponseKind(), nil, true
 	})
 }
