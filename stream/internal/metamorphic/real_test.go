@@ -27,7 +27,7 @@ func TestApacheKafkaGivesTheDriversAnswer(t *testing.T) {
 	t.Parallel()
 	brokers := real.Kafka(t)
 	for seed, sh := range shapes() {
-		if sh.may == moments || sh.name == "left join with a table" {
+		if sh.may == moments || strings.HasPrefix(sh.name, "left join with a table") {
 			continue
 		}
 		t.Run(strings.ReplaceAll(sh.name, " ", "_"), func(t *testing.T) { onKafka(t, brokers, uint64(seed)) })

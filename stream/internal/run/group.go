@@ -355,8 +355,11 @@ func (t *thread) begin(ctx context.Context, at part) (int64, error) {
 		return 0, fmt.Errorf("stream: where %s-%d begins: %w", at.topic, at.partition, err)
 	}
 	o, ok := listed.Lookup(at.topic, at.partition)
-	if !ok || o.Err != nil {
-		return 0, fmt.Errorf("stream: where %s-%d begins: %w", at.topic, at.partition, errors.Join(o.Err))
+	if !ok {
+		return 0, fmt.Errorf("%w: topic %q has no partition %d any more", ErrTopics, at.topic, at.partition)
+	}
+	if o.Err != nil {
+		return 0, fmt.Errorf("stream: where %s-%d begins: %w", at.topic, at.partition, o.Err)
 	}
 	return o.Offset, nil
 }
