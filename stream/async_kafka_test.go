@@ -3,6 +3,7 @@ package stream_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -221,10 +222,11 @@ func TestACallThatIgnoresItsDeadlineIsLeftBehind(t *testing.T) {
 	stop()
 }
 
-// measured is the sum of a metric over its labels.
-func measured(a *stream.App, metric string) (sum float64) {
-	a.Metrics().Each(func(name string, _ map[string]string, x float64) {
-		if name == metric {
+// measured is the sum of a metric over its labels, or over the series that have labels with all of some values.
+func measured(a *stream.App, metric string, values ...string) (sum float64) {
+	a.Metrics().Each(func(name string, labels map[string]string, x float64) {
+		has := slices.Collect(maps.Values(labels))
+		if name == metric && !slices.ContainsFunc(values, func(v string) bool { return !slices.Contains(has, v) }) {
 			sum += x
 		}
 	})

@@ -162,14 +162,6 @@ func TestWindowsStayOpenWhenTheClockIsSetForward(t *testing.T) {
 		Map(func(w winKey, n int64) (string, int64) { return w.Key, n }).To("sums")
 	var by atomic.Int64
 	a, _ := c.app(b, stream.Config{ApplicationID: "open", Clock: func() time.Time { return wall.Set(time.Now(), time.Duration(by.Load())) }})
-	total := func(of string) (n float64) {
-		a.Metrics().Each(func(name string, _ map[string]string, x float64) {
-			if name == of {
-				n += x
-			}
-		})
-		return n
-	}
 	begin := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	send := func(key string, at time.Time) {
 		if err := c.client.ProduceSync(c.ctx(), &kgo.Record{Topic: "in", Key: []byte(key), Value: []byte("v"), Timestamp: at}).FirstErr(); err != nil {
@@ -177,10 +169,10 @@ func TestWindowsStayOpenWhenTheClockIsSetForward(t *testing.T) {
 		}
 	}
 	send("a", begin)
-	until(t, func() bool { return total("millrun_stream_process_total") == 1 })
+	until(t, func() bool { return measured(a, "millrun_stream_process_total") == 1 })
 	by.Store(int64(time.Hour))
-	told := total("millrun_stream_punctuate_total")
-	until(t, func() bool { return total("millrun_stream_punctuate_total") > told+1 }) // one has seen the clock
+	told := measured(a, "millrun_stream_punctuate_total")
+	until(t, func() bool { return measured(a, "millrun_stream_punctuate_total") > told+1 }) // one has seen the clock
 	send("a", begin.Add(time.Minute))
 	send("end", begin.Add(time.Hour))
 	c.latest("sums", int64Of, map[string]int64{"a": 2})
@@ -207,13 +199,7 @@ func TestARecordFromTheFutureTakesStreamTimeAlong(t *testing.T) {
 	}
 	c.latest("sums", int64Of, map[string]int64{"before": 1, "wild": 1, "end": 1})
 	stop()
-	late := 0.0
-	a.Metrics().Each(func(name string, labels map[string]string, x float64) {
-		if name == "millrun_stream_dropped_records_total" && labels["reason"] == "late" {
-			late += x
-		}
-	})
-	if late != 1 {
+	if late := measured(a, "millrun_stream_dropped_records_total", "late"); late != 1 {
 		t.Errorf("%v records were late, want 1", late)
 	}
 }

@@ -214,14 +214,7 @@ func TestApacheKafkaAStaticMemberComesBackWithoutARebalance(t *testing.T) {
 	}
 }
 
-func rebalances(a *stream.App) (n float64) {
-	a.Metrics().Each(func(name string, _ map[string]string, x float64) {
-		if name == "millrun_stream_rebalance_total" {
-			n += x
-		}
-	})
-	return n
-}
+func rebalances(a *stream.App) float64 { return measured(a, "millrun_stream_rebalance_total") }
 
 // steady waits until a group of so many members shares tasks out no more.
 func (c *cluster) steady(group string, members int) {

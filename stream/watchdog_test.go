@@ -27,12 +27,7 @@ func (c *cluster) dumb(over func() bool) {
 // noticed waits until the application has replaced a client because nothing came of a topic.
 func noticed(t *testing.T, a *stream.App, topic string) {
 	t.Helper()
-	until(t, func() (n bool) {
-		a.Metrics().Each(func(name string, labels map[string]string, x float64) {
-			n = n || name == "millrun_stream_watchdog_total" && labels["topic"] == topic && x > 0
-		})
-		return n
-	})
+	until(t, func() bool { return measured(a, "millrun_stream_watchdog_total", topic) > 0 })
 }
 
 // births counts the clients that restore.

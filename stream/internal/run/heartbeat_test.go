@@ -73,9 +73,9 @@ func TestHeartbeatsKeepTheGroupsInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, h := beating(t, fine)
-		time.Sleep(2500 * time.Millisecond)
+		time.Sleep(2500 * time.Millisecond)         // in virtual time
 		h.change(func(p *place) { p.own(share{}) }) // is told at once
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(1500 * time.Millisecond)         // in virtual time
 		h.end()
 		equal(t, s.at, []time.Duration{0, time.Second, 2 * time.Second, 2500 * time.Millisecond, 3500 * time.Millisecond, 4 * time.Second})
 		equal(t, s.epochs, []int32{0, 1, 1, 1, 1, -1})
@@ -94,7 +94,7 @@ func TestFailedHeartbeatsAreSentAgainWithPauses(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // in virtual time
 		h.end()
 		equal(t, s.at[:5], []time.Duration{0, 100 * time.Millisecond, 300 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond})
 		equal(t, s.epochs[:5], []int32{0, 0, 0, 0, 0})
@@ -106,9 +106,9 @@ func TestAThreadThatStallsIsTakenOutOfTheGroup(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s, h := beating(t, fine)
-		time.Sleep(pollInterval - time.Second)
+		time.Sleep(pollInterval - time.Second) // in virtual time
 		h.alive()
-		time.Sleep(pollInterval)
+		time.Sleep(pollInterval) // in virtual time
 		synctest.Wait()
 		equal(t, s.last(), []int32{1})
 		time.Sleep(10*time.Second + 500*time.Millisecond) // between two heartbeats
@@ -137,7 +137,7 @@ func TestACommitWaitsForTheEpochThatHasBegun(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // in virtual time
 		old := identity{"m", 1}
 		if h.renewed(t.Context(), old) {
 			t.Error("the epoch is the same, and it says that it is renewed")
@@ -160,7 +160,7 @@ func TestARefusedHeartbeatIsNotRepeated(t *testing.T) {
 		s, h := beating(t, func(int, *kmsg.StreamsGroupHeartbeatRequest, *kmsg.StreamsGroupHeartbeatResponse) error {
 			return kerr.GroupAuthorizationFailed
 		})
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) // in virtual time
 		h.end()
 		equal(t, s.at, []time.Duration{0})
 		if !errors.Is(h.place.fatal, kerr.GroupAuthorizationFailed) {

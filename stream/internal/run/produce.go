@@ -99,7 +99,7 @@ func (p *producer) send(ctx context.Context, id task.ID, outs []task.Output) err
 		}
 	}
 	for i := range b.records {
-		// Nothing goes behind a record that was refused: what is sent again by it would come too late (package task, hops).
+		// Nothing goes behind a record that was refused: its reader would take it for seen once it is sent again (package task, hops).
 		if err := p.check(ctx); err != nil {
 			return err
 		}
