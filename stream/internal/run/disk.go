@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"github.com/millrun/millrun/stream/internal/statedir"
@@ -184,9 +185,7 @@ func (t *thread) rebuild(a *active) error {
 	delete(t.tasks, a.id)
 	err := t.drop(map[task.ID]*active{a.id: a})
 	maps.Copy(t.fetched, fetched)
-	for topic := range topics {
-		err = errors.Join(err, t.own(a.id, topic))
-	}
+	err = errors.Join(err, t.regain(a.id, slices.Collect(maps.Keys(topics))))
 	t.readAgain(a.id, maps.Keys(topics))
 	return err
 }

@@ -93,6 +93,17 @@ func (t *thread) takeOn(id task.ID, topics []string) error {
 	return nil
 }
 
+// regain makes a task anew that has just ended here. If another thread of ours was faster, since the group has given it the task and
+// this thread does not know yet, the task is awaited like one that was gained.
+func (t *thread) regain(id task.ID, topics []string) error {
+	err := t.takeOn(id, topics)
+	if errors.Is(err, statedir.ErrHeld) {
+		t.gained[id], t.awaited[id] = topics, true
+		return nil
+	}
+	return err
+}
+
 // own adds a partition to its task, which is made if need be.
 func (t *thread) own(id task.ID, topic string) error {
 	a, ok := t.tasks[id]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -206,10 +207,8 @@ func (t *thread) undo(ctx context.Context) error {
 		back[from.topic][from.partition] = kgo.EpochOffset{Epoch: o.Epoch, Offset: o.Offset}
 	}
 	for id, topics := range topicsOf {
-		for topic := range topics {
-			if err := t.own(id, topic); err != nil {
-				return err
-			}
+		if err := t.regain(id, slices.Collect(maps.Keys(topics))); err != nil {
+			return err
 		}
 	}
 	if !t.e.fail.Planted("input-not-read-again") {
