@@ -153,7 +153,9 @@ func responseSource[K, FV any](s subscribing) body {
 // byKey is a partition that nobody chose: murmur2 of the key, as Kafka.
 const byKey = -1
 
-// relay writes a topic of a foreign-key join in one task.
+// relay writes a topic of a foreign-key join in one task. Its records are not traced: each is the state of a row, for which once
+// more is as well, and what is asked for again must be answered again, since the first answer may have come to a row that was not
+// there yet.
 type relay[K, V any] struct {
 	node    *plan.Node
 	topic   string
@@ -197,6 +199,5 @@ func (w *relay[K, V]) write(r *task.Rec, k K, v V) (err error) {
 	o.Topic, o.Partition, o.Time = w.topic, int32(partition), r.Time
 	o.Key, o.Value, o.Headers = key, value, w.headers
 	o.Node, o.Source = w.node.Name, r.Source
-	t.Trace(o)
 	return nil
 }

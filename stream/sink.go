@@ -92,8 +92,10 @@ func sinkBody[K, V any](k, v any, to target[K, V], places placing[K, V]) body {
 			return nil, err
 		}
 		rs.note(n, ks, vs)
+		traced := n.Internal && n.Repeatable()
 		return func(a *task.Assembly, n *plan.Node) any {
-			w := &writer[K, V]{flow: flowOf(a, n, to.name), null: nullOf[V](), node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V]()}
+			w := &writer[K, V]{flow: flowOf(a, n, to.name), null: nullOf[V](), node: n, to: to, topic: to.name, ks: ks, vs: vs, places: places, nilKey: hasNil[K](), nilValue: hasNil[V](),
+				traced: traced}
 			if s, ok := ks.(interface{ Inner(key []byte) []byte }); ok && !n.Internal {
 				w.inner = s.Inner
 			}
@@ -120,6 +122,7 @@ type writer[K, V any] struct {
 	vs               serde.Serde[V]
 	places           placing[K, V]
 	nilKey, nilValue bool
+	traced           bool                    // what is sent again can be told
 	null             func(V) bool            // of failures: there was no value; nil of all else
 	inner            func(key []byte) []byte // of a windowed key, the part that chooses the partition; nil is all of it
 	headers          serde.Headers           // what the serdes see and set: the record's own are shared with its siblings
@@ -238,7 +241,7 @@ func (w *writer[K, V]) send(r *task.Rec, partition int32, key, value []byte) {
 	o.Key, o.Value, o.Headers = key, value, w.headers
 	o.Node, o.Source = w.node.Name, r.Source
 	r.Task().Sent(w.flow, o)
-	if w.node.Internal {
+	if w.traced {
 		r.Task().Trace(o)
 	}
 }
