@@ -164,6 +164,116 @@ func ofLines(req kmsg.Request) bool {
 	return ok && slices.ContainsFunc(commit.Topics, func(of kmsg.OffsetCommitRequestTopic) bool { return of.Topic == "lines" })
 }
 
+// forgotten lets an application count, takes the group's offsets away as brokers do with those of groups that are idle for long,
+// and expects that the application says so instead of losing or doubling what it has. At least once it goes on.
+func forgotten(t *testing.T, c *cluster, app string, program func(in stream.Topic[string, string], out stream.Topic[string, int64]) *stream.Builder, change func(*stream.Config), forget func(in string)) {
+	t.Helper()
+	in, out := app+"-in", app+"-out"
+	c.topics(2, in, out)
+	d := func() *stream.Builder {
+		return program(stream.Topic[string, string](in), stream.Topic[string, int64](out))
+	}
+	config := func(g stream.Guarantee) stream.Config {
+		cfg := stamped(app, 50*time.Millisecond)
+		cfg.Guarantee = g
+		change(&cfg)
+		return cfg
+	}
+	lines, _ := letters(100)
+	for i, l := range lines {
+		lines[i].key = l.value[:2]
+	}
+	for range 2 { // what was sent before the first commit proves nothing
+		_, stop := c.app(d(), config(stream.ExactState))
+		c.produce(in, lines...)
+		c.done(app)
+		stop()
+	}
+	forget(in)
+	err := c.ended(d(), config(stream.ExactState))
+	failed, ok := errors.AsType[*stream.TaskError](err)
+	if !ok || !strings.Contains(err.Error(), "no committed offset any more") || !strings.Contains(failed.Hint, "kafka-streams-application-reset") {
+		t.Fatalf("got %v", err)
+	}
+	before, _ := c.whole(out)
+	_, stop := c.app(d(), config(stream.AtLeastOnce))
+	c.produce(in, lines...)
+	c.done(app)
+	stop()
+	now, _ := c.whole(out)
+	if len(before) == 0 {
+		t.Error("nothing was counted")
+	}
+	for key, n := range before {
+		if now[key] <= n {
+			t.Errorf("%s was counted %d times before, and %d with what came since", key, n, now[key])
+		}
+	}
+}
+
+// countKeys counts records by their keys.
+func countKeys(in stream.Topic[string, string], out stream.Topic[string, int64]) *stream.Builder {
+	b := stream.NewBuilder()
+	b.Stream(in).GroupByKey().Count(stream.As("counts")).ToStream().To(out)
+	return b
+}
+
+func TestExactStateWithoutItsOffsetsIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*stream.Config){
+		"memory": func(*stream.Config) {},
+		"disk": func(cfg *stream.Config) {
+			cfg.Stores, cfg.StateDir = pebble.Engine(pebble.CacheBytes(1<<20)), t.TempDir()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := fake(t)
+			forgotten(t, c, "stamped", countWords, change, func(string) { c.forget("stamped") })
+		})
+	}
+}
+
+// A topic that is made again takes its offsets with it. State that is made of it directly is refused; results that came through a
+// repartition topic are told from those of the topic that was.
+func TestApacheKafkaExactStateOfATopicMadeAgain(t *testing.T) {
+	t.Parallel()
+	c := connect(t, real.Kafka(t))
+	again := func(topic string, partitions int32) {
+		if _, err := c.admin.DeleteTopics(c.ctx(), topic); err != nil {
+			t.Fatal(err)
+		}
+		until(t, func() bool {
+			_, err := c.admin.CreateTopic(c.ctx(), partitions, 1, nil, topic)
+			return err == nil
+		})
+		c.client.PurgeTopicsFromClient(topic) // which knows the one that was
+	}
+	forgotten(t, c, real.Name(t, "direct"), countKeys, func(*stream.Config) {}, func(in string) { again(in, 2) })
+
+	app := real.Name(t, "hops")
+	in, out := app+"-in", app+"-out"
+	c.topics(1, in, out) // so that offsets are the same again
+	lines, want := letters(100)
+	for range 2 {
+		_, stop := c.app(countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out)), stamped(app, 50*time.Millisecond))
+		c.produce(in, lines...)
+		c.done(app)
+		stop()
+		again(in, 1)
+	}
+	c.latest(out, int64Of, twice(want))
+}
+
+// forget deletes a group once it is empty.
+func (c *cluster) forget(group string) {
+	c.t.Helper()
+	until(c.t, func() bool {
+		_, err := c.admin.DeleteGroup(c.ctx(), group)
+		return err == nil
+	})
+}
+
 // TestApacheKafkaCompactionLeavesStateExact kills a process and lets the broker clean what it can before another one begins with
 // nothing. That it cleans is seen from a topic that is configured like the changelog, but for the lag: it is cleaned several
 // times, so that everything has had its turn. Without the lag the counts that were committed are gone.

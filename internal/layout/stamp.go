@@ -22,12 +22,20 @@ type Stamp struct {
 	Time   int64  // of the change, in milliseconds; -1: it has none. The record's own time is that of its being sent
 	Offset int64  // Recorded: of the record; Stepped: how many commits had gone before
 	Topic  []byte // Recorded: of the record, whose partition is the changelog's
+	Begun  bool   // all of the task's inputs had been committed before
 }
 
-// AppendStamp writes the value of a StampHeader: the kind, then the time as a zig-zag number, and, unless it is Amended,
-// the offset as a number; what is left is the topic.
+// stampBegun is the bit of the kind that says Begun.
+const stampBegun = 0x80
+
+// AppendStamp writes the value of a StampHeader: the kind, its highest bit set for Begun, then the time as a zig-zag number, and,
+// unless it is Amended, the offset as a number; what is left is the topic.
 func AppendStamp(dst []byte, s Stamp) []byte {
-	dst = binary.AppendVarint(append(dst, byte(s.Kind)), s.Time)
+	kind := byte(s.Kind)
+	if s.Begun {
+		kind |= stampBegun
+	}
+	dst = binary.AppendVarint(append(dst, kind), s.Time)
 	if s.Kind == Amended {
 		return dst
 	}
@@ -37,7 +45,8 @@ func AppendStamp(dst []byte, s Stamp) []byte {
 // ReadStamp reads the value of a StampHeader; the topic is a part of it.
 func ReadStamp(b []byte) (s Stamp, err error) {
 	r := reader{b: b}
-	s.Kind, s.Time = StampKind(r.byte()), r.varint64()
+	kind := r.byte()
+	s.Kind, s.Begun, s.Time = StampKind(kind&^stampBegun), kind&stampBegun != 0, r.varint64()
 	if s.Kind != Amended {
 		s.Offset, s.Topic = r.uvarint64(), r.rest()
 	}
@@ -53,7 +62,7 @@ const OriginHeader = "__millrun.from"
 
 // Origin tells a result from all others of its writer.
 type Origin struct {
-	Topic     []byte
+	Topic     []byte // its id, or its name where there are no ids
 	Partition int32
 	Late      bool // it came when slow work was done, and stands in an order of its own
 	Offset    int64

@@ -15,6 +15,7 @@ func TestStampsAndOriginsAreReadAsWritten(t *testing.T) {
 		{Kind: layout.Amended, Time: -1},
 		{Kind: layout.Recorded, Time: 1 << 50, Offset: 1 << 60, Topic: []byte("in")},
 		{Kind: layout.Stepped, Time: 3, Offset: 4, Topic: []byte{}},
+		{Kind: layout.Recorded, Time: 3, Offset: 4, Topic: []byte("in"), Begun: true},
 	} {
 		b := layout.AppendStamp(nil, s)
 		if got, err := layout.ReadStamp(b); err != nil || !reflect.DeepEqual(got, s) {

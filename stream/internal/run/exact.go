@@ -114,6 +114,16 @@ func (r *restorer) orient(a *active) bool {
 	return true
 }
 
+// unproved says why a store on disk is not gone on with although it fits its changelog: nothing is committed of the task's inputs,
+// and only the stamps in the changelog can tell whether anything ever was.
+func (t *thread) unproved(a *active, spec *task.StoreSpec, m store.Mark) error {
+	if !t.e.o.ExactState || a.copy || !spec.OnDisk || spec.Source != "" || m.Position <= 0 ||
+		slices.ContainsFunc(t.committedOf(a), func(o task.Offset) bool { return !o.New }) {
+		return nil
+	}
+	return errors.New("nothing is committed of what the task reads")
+}
+
 // inputs are the partitions that a task reads.
 func (t *thread) inputs(a *active) (at []part) {
 	known := t.e.partitions.names()

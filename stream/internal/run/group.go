@@ -165,6 +165,7 @@ func (t *thread) env(a *active) (task.Env, context.CancelFunc) {
 			n, _ := t.e.size(ctx, topic) // a sink that chooses its topic may name a new one; 0 if it is not there
 			return n
 		},
+		TopicID: t.e.partitions.topicID,
 	}
 	if a.dir != nil {
 		env.Home = t.home(a.id, a.dir)

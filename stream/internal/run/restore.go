@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -162,7 +163,7 @@ func (r *restorer) resume(j *job, end int64) (again bool, err error) {
 	if !j.a.copy {
 		end = j.end
 	}
-	if why := r.t.fits(spec, m, j.next, end); why != nil {
+	if why := cmp.Or(r.t.fits(spec, m, j.next, end), r.t.unproved(j.a, spec, m)); why != nil {
 		if spec.OnDisk {
 			r.t.wiping(j.a, "position", why)
 		}

@@ -27,6 +27,9 @@ func (s *Store) admit(in *Input) bool {
 		return true
 	}
 	if ok && !x.covers(stamp) {
+		if x.orphaned(stamp) {
+			s.task.Orphan(s.spec.Name, string(stamp.Topic))
+		}
 		if s.missing == nil {
 			s.missing = leftOut{}
 		}

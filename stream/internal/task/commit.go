@@ -74,6 +74,9 @@ func (t *Task) metadata(q *queue, p position) string {
 // Committed notes that a commit of offsets succeeded.
 func (t *Task) Committed(offsets []Offset) {
 	t.touched = false
+	if t.exact != nil {
+		t.exact.begun = len(offsets) == len(t.queues)
+	}
 	for _, o := range offsets {
 		if q, ok := t.byTopic[o.Topic]; ok {
 			q.committed = o.Offset

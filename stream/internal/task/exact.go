@@ -1,6 +1,7 @@
 package task
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -17,12 +18,17 @@ type exact struct {
 	late  bool   // results of its slow work go on
 	index int64  // of its next result for a repartition topic
 
+	topic  string // the last one that a mark named
+	origin []byte // what it is called there
+
 	steps int64 // how many commits have covered something done without a record
 	loose bool  // there is something since
 
 	times    map[string]*int64 // of operators
 	amending bool              // what is logged holds in any case
 	limits   map[string]int64  // what is committed of each topic
+	fresh    map[string]bool   // topics of which nothing is
+	begun    bool              // all inputs have been committed
 	done     int64             // how many steps are
 }
 
@@ -33,7 +39,7 @@ func newExact(p *Program) *exact {
 	if !p.ExactState {
 		return nil
 	}
-	return &exact{limits: map[string]int64{}, times: map[string]*int64{}}
+	return &exact{limits: map[string]int64{}, fresh: map[string]bool{}, times: map[string]*int64{}}
 }
 
 // begin notes which record is at work.
@@ -56,10 +62,11 @@ func (t *Task) KeepTime(node string, time *int64) {
 const timeMarker = "millrun/time/"
 
 // resume goes on from what the last commit says.
-func (x *exact) resume(markers map[string]int64) {
+func (x *exact) resume(markers map[string]int64, committed []Offset) {
 	if x == nil {
 		return
 	}
+	x.begun = !slices.ContainsFunc(committed, func(c Offset) bool { return c.New })
 	x.steps = max(x.steps, markers[stepsMarker])
 	for name, time := range x.times {
 		if at, ok := markers[name]; ok {
@@ -77,7 +84,7 @@ func (t *Task) Recall(committed []Offset) {
 	}
 	for _, c := range committed {
 		x.limits[c.Topic] = max(c.Offset, 0)
-		if c.New {
+		if x.fresh[c.Topic] = c.New; c.New {
 			x.limits[c.Topic] = 0
 		}
 		_, markers := layout.ReadMetadata(c.Metadata)
@@ -109,10 +116,30 @@ func (x *exact) covers(s layout.Stamp) bool {
 	return true
 }
 
+// orphaned says whether what has a stamp was left out although it may well have been committed: the task had been committed
+// before, and now there is no offset of the topic any more.
+func (x *exact) orphaned(s layout.Stamp) bool {
+	return s.Begun && s.Kind == layout.Recorded && x.fresh[string(s.Topic)]
+}
+
+// Orphan lets a task end when it begins, as nothing says any more what its state counts.
+func (t *Task) Orphan(store, source string) {
+	if t.broken != nil {
+		return
+	}
+	t.broken = &Fault{
+		Stage: Processing, Node: store, Final: true,
+		Err: fmt.Errorf("store %s: it holds what was made of records of topic %q, partition %d, of which the group has no committed offset any more", store, source, t.id.Partition),
+		Hint: "offsets are deleted with their topic, with the group, and when the application does not run for longer than the brokers' offsets.retention.minutes. " +
+			"Reset the application (kafka-streams-application-reset, and App.CleanUp), which then counts from the beginning; or let it run with Guarantee AtLeastOnce for as long as a CommitInterval, " +
+			"which keeps the state and goes on by the source's StartFrom",
+	}
+}
+
 // stamp marks a changelog record.
 func (t *Task) stamp(o *Output) {
 	x := t.exact
-	s := layout.Stamp{Kind: layout.Stepped, Time: o.Time, Offset: x.steps}
+	s := layout.Stamp{Kind: layout.Stepped, Time: o.Time, Offset: x.steps, Begun: x.begun}
 	switch {
 	case x.amending:
 		s.Kind = layout.Amended

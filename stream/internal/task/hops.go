@@ -103,9 +103,26 @@ func (t *Task) Trace(o *Output) {
 	if x == nil || x.cause == nil {
 		return
 	}
-	from := layout.Origin{Topic: []byte(x.cause.Topic), Partition: x.cause.Partition, Late: x.late, Offset: x.cause.Offset, Index: x.index}
+	from := layout.Origin{Topic: t.origin(x.cause.Topic), Partition: x.cause.Partition, Late: x.late, Offset: x.cause.Offset, Index: x.index}
 	x.index++
 	o.Headers = append(slices.Clip(o.Headers), serde.Header{Key: layout.OriginHeader, Value: t.Keep(layout.AppendOrigin(t.Space(), from))})
+}
+
+// origin is what a topic is called in marks: its id, as one that is made again under the same name is another, or its name where
+// brokers have no ids.
+func (t *Task) origin(topic string) []byte {
+	x := t.exact
+	if x.topic == topic {
+		return x.origin
+	}
+	x.topic, x.origin = topic, []byte(topic)
+	if t.env.TopicID == nil {
+		return x.origin
+	}
+	if id := t.env.TopicID(topic); id != [16]byte{} {
+		x.origin = id[:]
+	}
+	return x.origin
 }
 
 // repeated says whether a record of a repartition topic is one that was seen before. If not, its mark is taken off and noted.

@@ -143,8 +143,10 @@ type Program struct {
 type Env struct {
 	Context    context.Context          // ends when the task is closed
 	Partitions func(topic string) int32 // of topics that are written
-	Log        *slog.Logger             // carries the task
-	Cache      *store.Budget            // of all tasks of the thread
+	// TopicID is the id of a topic that is read, zero where brokers have none. It may be nil.
+	TopicID func(topic string) [16]byte
+	Log     *slog.Logger  // carries the task
+	Cache   *store.Budget // of all tasks of the thread
 	// Home opens what a store that outlives the process keeps its rows in. Without it, such a store is in memory.
 	Home func(store string) (store.Home, error)
 	User any // passed through to contexts

@@ -200,7 +200,7 @@ func (t *Task) Init(now time.Time, committed []Offset) error {
 			t.time = max(t.time, q.time)
 		}
 	}
-	t.exact.resume(t.markers)
+	t.exact.resume(t.markers, committed)
 	for _, q := range t.queues {
 		if q.safe.offset == unknown {
 			q.safe = q.position()
