@@ -76,6 +76,10 @@ func (i *instance) dial(ctx context.Context, network, address string) (net.Conn,
 	return &wire{c, i}, nil
 }
 
+// latency is how long a request is on its way. Without any, a client that asks again at once for as long as it does not know better
+// would keep virtual time from going on: it does so with an epoch of a leader that is not the latest, until its metadata are new.
+const latency = 100 * time.Microsecond
+
 // wire is a connection that stands still while its instance is stalled.
 type wire struct {
 	net.Conn
@@ -85,6 +89,7 @@ type wire struct {
 // Write waits until the instance goes on.
 func (c *wire) Write(b []byte) (int, error) {
 	c.i.wait()
+	time.Sleep(latency)
 	return c.Conn.Write(b)
 }
 
