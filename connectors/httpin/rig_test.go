@@ -102,7 +102,7 @@ func openDoor(t *testing.T, change func(*Config)) *door {
 	cfg := Config{
 		Archive: d.archive, Clock: d.clock, Codec: codec, Intake: in, Kafka: []kgo.Opt{kgo.SeedBrokers(cluster.ListenAddrs()...)},
 		Keys: testKeys(), Tenants: map[string]string{"demo": "standard", "other": "standard"}, Purged: d.purged,
-		Limits: Limits{RequestsPerMinute: 1 << 30}, // tests poll
+		Limits: Limits{RequestsPerMinute: 1 << 30, CatchUp: patience / 2}, // tests poll, and machines are busy
 		Log:    slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	if change != nil {

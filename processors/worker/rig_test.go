@@ -59,7 +59,11 @@ func testStep(t *testing.T, name, mode string) host.Step {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return host.Step{Name: name, Version: "7", Command: []string{self}, Env: []string{asStep + "=" + mode}, Timeout: 2 * time.Second}
+	timeout := 20 * time.Second // programs begin slowly on a busy machine
+	if mode == "hang" {
+		timeout = 2 * time.Second
+	}
+	return host.Step{Name: name, Version: "7", Command: []string{self}, Env: []string{asStep + "=" + mode}, Timeout: timeout}
 }
 
 // shelf is a Staging in memory that can be away.

@@ -73,6 +73,7 @@ func TestDuplicateIsSaidOnceAndOnlyItsOwnBytesGo(t *testing.T) {
 	if !r.staging.has(first.Blob.Name) {
 		t.Error("the first receipt's bytes are gone")
 	}
+	eventually(t, "the first is processed, which another topic says", func() bool { return len(r.processed(id)) > 0 })
 	if len(r.processed(id)) != 1 {
 		t.Errorf("processed %d times", len(r.processed(id)))
 	}
