@@ -84,6 +84,14 @@ func homeward(o Outcome) time.Duration { return o.Return }
 // Kinds are all kinds, as the table has them.
 func Kinds() []Kind { return []Kind{Kill, Stop, Restart, Crash, Bounce, Cut, Stall} }
 
+// markers is how many the broker had lost.
+func (r *Report) markers() (n int) {
+	for _, f := range r.Faults {
+		n += f.Markers
+	}
+	return n
+}
+
 // Table writes the report for people.
 func (r *Report) Table(w io.Writer) {
 	fmt.Fprintf(w, "%s, %s, %s stores, seed %d, %s\n", r.Guarantee, r.Protocol, r.Store, r.Seed, r.Elapsed.Round(time.Second))
@@ -94,6 +102,9 @@ func (r *Report) Table(w io.Writer) {
 		}
 	}
 	r.row(w, "all", Kinds()...)
+	if n := r.markers(); n > 0 {
+		fmt.Fprintf(w, "%d markers of transactions that the broker had lost when it was killed were written in its place, as it had decided\n", n)
+	}
 	if v := r.Verdict; v != nil {
 		fmt.Fprintf(w, "%d records in: %d lost, %d doubled, %d strange; workers that ended by themselves: %d\n", v.Left+v.Right, v.Lost, v.Doubled, v.Strange, len(r.Deserters))
 		for _, t := range []struct {
