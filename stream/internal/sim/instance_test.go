@@ -89,7 +89,7 @@ type wire struct {
 // Write waits until the instance goes on.
 func (c *wire) Write(b []byte) (int, error) {
 	c.i.wait()
-	time.Sleep(latency)
+	<-time.After(latency)
 	return c.Conn.Write(b)
 }
 
