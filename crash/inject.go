@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,8 +26,8 @@ type Outcome struct {
 	Recovery time.Duration `json:"recovery"`
 	// Return is the same from the moment on at which a stopped process goes on. 0: not a stop.
 	Return time.Duration `json:"return,omitempty"`
-	// Markers is how many markers of transactions the broker had lost, and the rig wrote in its place.
-	Markers int `json:"markers,omitempty"`
+	// Hanging is how many markers of transactions the broker had lost, and the rig wrote in its place.
+	Hanging int `json:"hanging,omitempty"`
 	// Silence is the longest time in which no ordinary record came out.
 	Silence time.Duration `json:"silence"`
 }
@@ -52,7 +53,7 @@ func (r *rig) inject(ctx context.Context, number int, f fault) (Outcome, error) 
 		return out, fmt.Errorf("crash: fault %d (%s): %w", number, f.kind, err)
 	}
 	out.Length, out.During = time.Since(start), r.watch.output()-at
-	if out.Markers, err = r.recover(ctx, f, w); err != nil {
+	if out.Hanging, err = r.awaitRecovery(ctx, f, w); err != nil {
 		return out, fmt.Errorf("crash: no recovery from fault %d (%s of %v at %s): %w", number, f.kind, f.victims, start.Format(time.TimeOnly), err)
 	}
 	out.Recovery = w.at().Sub(start)
@@ -70,30 +71,27 @@ func (r *rig) inject(ctx context.Context, number int, f fault) (Outcome, error) 
 	return out, r.judgeProgress(f, &out)
 }
 
-// recover waits for a marker to come through. After a kill of the broker it writes what that has lost of transactions.
-func (r *rig) recover(ctx context.Context, f fault, w *wait) (n int, err error) {
+// awaitRecovery waits for a marker to come through. After a kill of the broker it writes what that has lost of transactions.
+func (r *rig) awaitRecovery(ctx context.Context, f fault, w *wait) (hanging int, err error) {
 	if f.kind != Crash || r.o.Guarantee != ExactlyOnce {
 		return 0, r.through(ctx, w)
 	}
-	if r.markers == nil {
-		if r.markers, err = newMarkers(r.server.Addr()); err != nil {
+	if r.mender == nil {
+		if r.mender, err = newMender(r.server.Addr()); err != nil {
 			return 0, err
 		}
 	}
 	mending, stop := context.WithCancel(ctx)
-	defer stop()
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		n, err = r.markers.keep(mending)
-		done <- err
-	}()
+	var lost error
+	var beside sync.WaitGroup
+	beside.Go(func() { hanging, lost = r.mender.keep(mending) })
 	err = r.through(ctx, w)
 	stop()
-	if lost := <-done; err != nil {
+	beside.Wait()
+	if err != nil {
 		err = errors.Join(err, lost)
 	}
-	return n, err
+	return hanging, err
 }
 
 // judgeProgress fails a fault during which the others should have gone on, and have not.

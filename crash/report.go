@@ -84,10 +84,10 @@ func homeward(o Outcome) time.Duration { return o.Return }
 // Kinds are all kinds, as the table has them.
 func Kinds() []Kind { return []Kind{Kill, Stop, Restart, Crash, Bounce, Cut, Stall} }
 
-// markers is how many the broker had lost.
-func (r *Report) markers() (n int) {
+// hanging is how many markers the broker had lost.
+func (r *Report) hanging() (n int) {
 	for _, f := range r.Faults {
-		n += f.Markers
+		n += f.Hanging
 	}
 	return n
 }
@@ -102,7 +102,7 @@ func (r *Report) Table(w io.Writer) {
 		}
 	}
 	r.row(w, "all", Kinds()...)
-	if n := r.markers(); n > 0 {
+	if n := r.hanging(); n > 0 {
 		fmt.Fprintf(w, "%d markers of transactions that the broker had lost when it was killed were written in its place, as it had decided\n", n)
 	}
 	if v := r.Verdict; v != nil {

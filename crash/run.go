@@ -16,7 +16,7 @@ type rig struct {
 
 	server  *real.Broker
 	proxies []*proxy
-	markers *markers // from the first kill of a broker with transactions on
+	mender  *mender // from the first kill of a broker with transactions on
 	report  *Report
 }
 
@@ -77,8 +77,8 @@ func (r *rig) tearDown() error {
 	if r.stage != nil {
 		errs = append(errs, r.stage.close())
 	}
-	if r.markers != nil {
-		r.markers.client.Close()
+	if r.mender != nil {
+		r.mender.client.Close()
 	}
 	if r.server != nil {
 		errs = append(errs, r.server.Kill())
@@ -135,7 +135,7 @@ func (r *rig) injectAll(ctx context.Context) error {
 		}
 		r.report.Faults = append(r.report.Faults, out)
 		r.o.Log.Info("fault", "number", out.Number, "kind", out.Kind, "victims", out.Victims, "length", short(out.Length), "before", out.Before,
-			"during", out.During, "recovery", short(out.Recovery), "return", short(out.Return), "silence", short(out.Silence), "markers", out.Markers, "sent", r.feed.sent(), "deserters", len(r.gone)-before)
+			"during", out.During, "recovery", short(out.Recovery), "return", short(out.Return), "silence", short(out.Silence), "hanging", out.Hanging, "sent", r.feed.sent(), "deserters", len(r.gone)-before)
 	}
 	return nil
 }

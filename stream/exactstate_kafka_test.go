@@ -100,14 +100,19 @@ func killed(t *testing.T, c *cluster, app, in, out string, change func(*stream.C
 	}
 }
 
-func TestAKilledProcessLeavesItsStateExact(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(*stream.Config){
+// homes are configurations by where they keep stores.
+func homes(t *testing.T) map[string]func(*stream.Config) {
+	return map[string]func(*stream.Config){
 		"memory": func(*stream.Config) {},
 		"disk": func(cfg *stream.Config) {
 			cfg.Stores, cfg.StateDir = pebble.Engine(pebble.CacheBytes(1<<20)), t.TempDir()
 		},
-	} {
+	}
+}
+
+func TestAKilledProcessLeavesItsStateExact(t *testing.T) {
+	t.Parallel()
+	for name, change := range homes(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := fake(t)
@@ -220,12 +225,7 @@ func countKeys(in stream.Topic[string, string], out stream.Topic[string, int64])
 
 func TestExactStateWithoutItsOffsetsIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*stream.Config){
-		"memory": func(*stream.Config) {},
-		"disk": func(cfg *stream.Config) {
-			cfg.Stores, cfg.StateDir = pebble.Engine(pebble.CacheBytes(1<<20)), t.TempDir()
-		},
-	} {
+	for name, change := range homes(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := fake(t)

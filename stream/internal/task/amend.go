@@ -28,7 +28,7 @@ func (s *Store) admit(in *Input) bool {
 	}
 	if ok && !x.covers(stamp) {
 		if x.orphaned(stamp) {
-			s.task.Orphan(s.spec.Name, string(stamp.Topic))
+			s.task.orphan(s.spec.Name, string(stamp.Topic))
 		}
 		if s.missing == nil {
 			s.missing = leftOut{}

@@ -18,8 +18,7 @@ type exact struct {
 	late  bool   // results of its slow work go on
 	index int64  // of its next result for a repartition topic
 
-	topic  string // the last one that a mark named
-	origin []byte // what it is called there
+	origins map[string][]byte // what topics are called in marks
 
 	steps int64 // how many commits have covered something done without a record
 	loose bool  // there is something since
@@ -39,7 +38,7 @@ func newExact(p *Program) *exact {
 	if !p.ExactState {
 		return nil
 	}
-	return &exact{limits: map[string]int64{}, fresh: map[string]bool{}, times: map[string]*int64{}}
+	return &exact{limits: map[string]int64{}, fresh: map[string]bool{}, origins: map[string][]byte{}, times: map[string]*int64{}}
 }
 
 // begin notes which record is at work.
@@ -122,8 +121,8 @@ func (x *exact) orphaned(s layout.Stamp) bool {
 	return s.Begun && s.Kind == layout.Recorded && x.fresh[string(s.Topic)]
 }
 
-// Orphan lets a task end when it begins, as nothing says any more what its state counts.
-func (t *Task) Orphan(store, source string) {
+// orphan lets a task end when it begins, as nothing says any more what its state counts.
+func (t *Task) orphan(store, source string) {
 	if t.broken != nil {
 		return
 	}

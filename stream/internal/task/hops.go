@@ -111,18 +111,17 @@ func (t *Task) Trace(o *Output) {
 // origin is what a topic is called in marks: its id, as one that is made again under the same name is another, or its name where
 // brokers have no ids.
 func (t *Task) origin(topic string) []byte {
-	x := t.exact
-	if x.topic == topic {
-		return x.origin
+	if name, ok := t.exact.origins[topic]; ok {
+		return name
 	}
-	x.topic, x.origin = topic, []byte(topic)
-	if t.env.TopicID == nil {
-		return x.origin
+	name := []byte(topic)
+	if t.env.TopicID != nil {
+		if id := t.env.TopicID(topic); id != [16]byte{} {
+			name = id[:]
+		}
 	}
-	if id := t.env.TopicID(topic); id != [16]byte{} {
-		x.origin = id[:]
-	}
-	return x.origin
+	t.exact.origins[topic] = name
+	return name
 }
 
 // repeated says whether a record of a repartition topic is one that was seen before. If not, its mark is taken off and noted.

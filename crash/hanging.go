@@ -71,23 +71,23 @@ func (d *decisions) missing(open []kadm.DescribedProducer) (out []kadm.TxnMarker
 	return out
 }
 
-// markers finds and writes markers that a broker has lost.
-type markers struct {
+// mender finds and writes markers that a broker has lost.
+type mender struct {
 	client  *kgo.Client
 	adm     *kadm.Client
 	decided decisions
 }
 
-func newMarkers(brokers ...string) (*markers, error) {
+func newMender(brokers ...string) (*mender, error) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(coordinatorLog), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return nil, fmt.Errorf("crash: client: %w", err)
 	}
-	return &markers{client, kadm.NewClient(client), decisions{map[txn]decision{}, map[int32]int64{}}}, nil
+	return &mender{client, kadm.NewClient(client), decisions{map[txn]decision{}, map[int32]int64{}}}, nil
 }
 
 // mend writes what is missing now and says how many markers that were.
-func (m *markers) mend(ctx context.Context) (int, error) {
+func (m *mender) mend(ctx context.Context) (int, error) {
 	if err := m.read(ctx); err != nil { // first: of what is complete here the markers are written
 		return 0, err
 	}
@@ -119,7 +119,7 @@ func (m *markers) mend(ctx context.Context) (int, error) {
 }
 
 // read goes on to the end of the coordinator's log.
-func (m *markers) read(ctx context.Context) error {
+func (m *mender) read(ctx context.Context) error {
 	ends, err := m.adm.ListEndOffsets(ctx, coordinatorLog)
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (m *markers) read(ctx context.Context) error {
 const mending = 5 * time.Second
 
 // keep mends now and then until ctx ends, and returns how many markers it wrote. What the broker does not answer is tried again.
-func (m *markers) keep(ctx context.Context) (n int, last error) {
+func (m *mender) keep(ctx context.Context) (n int, last error) {
 	tick := time.NewTicker(mending)
 	defer tick.Stop()
 	for {

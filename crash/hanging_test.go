@@ -30,7 +30,7 @@ func TestMarkersThatABrokerHasLostAreWritten(t *testing.T) {
 	if err := p.ProduceSync(t.Context(), kgo.StringRecord("one")).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	m, err := newMarkers(brokers...)
+	m, err := newMender(brokers...)
 	if err != nil {
 		t.Fatal(err)
 	}
