@@ -87,6 +87,10 @@ var _ store.Home = (*Home)(nil)
 // looked for in vain.
 const filterBits = 10
 
+// overlaps is how many files that may hold the same key are read before they are merged into one. The mark is in every file, so
+// each new one counts. Merging sooner costs more than all else while a store is restored (decision 0188). It is what RocksDB begins at, too.
+const overlaps = 4
+
 // memTable is how many bytes of committed rows a database keeps in memory before it sorts them into a file, and stalled how
 // many of them may wait for that: without end, since whoever commits must be told that files cannot be written, not wait.
 const memTable, stalled = 8 << 20, 1 << 20
@@ -108,7 +112,8 @@ func (h *Home) options(cache *pebble.Cache, fs vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		Cache: cache, FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{pebble.DefaultLogger}, DisableWAL: true,
 		MemTableSize: memTable, MemTableStopWritesThreshold: stalled,
-		EventListener: &pebble.EventListener{BackgroundError: h.trouble.note},
+		L0CompactionThreshold: 2 * overlaps, // Pebble begins at half of it
+		EventListener:         &pebble.EventListener{BackgroundError: h.trouble.note},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBits)
