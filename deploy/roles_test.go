@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/millrun/millrun/internal/child"
+	"github.com/millrun/millrun/internal/loopback"
 	"github.com/millrun/millrun/internal/real"
 )
 
@@ -67,7 +68,11 @@ func newSite(t *testing.T) *site {
 	build(t, s.bin)
 	broker := real.KafkaServer(t)[0]
 	shop := createShop(t, real.PostgresServer(t))
-	s.blob, s.http = freeAddr(t), freeAddr(t)
+	ports, err := loopback.FreePorts(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.blob, s.http = loopback.Addr(ports[0]), loopback.Addr(ports[1])
 	script := filepath.Join(s.dir, "secrets.sh")
 	copyFile(t, "compose/secrets.sh", script)
 	if out, err := exec.CommandContext(t.Context(), "sh", script).CombinedOutput(); err != nil {
@@ -275,16 +280,6 @@ func createShop(t *testing.T, admin string) *url.URL {
 	}
 	u.Path = "/shop"
 	return u
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func copyFile(t *testing.T, from, to string) {

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/millrun/millrun/internal/child"
+	"github.com/millrun/millrun/internal/loopback"
 )
 
 // Superuser is the login that owns the server.
@@ -136,11 +135,11 @@ func (s *Server) run(ctx context.Context, l launcher, port int) error {
 	for n := 1; ; n++ {
 		s.port = port
 		if port == 0 {
-			free, err := freePort()
+			ports, err := loopback.FreePorts(1)
 			if err != nil {
-				return err
+				return fmt.Errorf("pgd: %w", err)
 			}
-			s.port = free
+			s.port = ports[0]
 		}
 		log, err := os.OpenFile(filepath.Join(l.dir, logFile), os.O_CREATE|os.O_TRUNC|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
@@ -202,7 +201,7 @@ func (s *Server) URL(login, password, database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(login, password),
-		Host:     net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)),
+		Host:     loopback.Addr(s.port),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}
@@ -255,18 +254,6 @@ func endsWithin(p *child.Process, d time.Duration) bool {
 	case <-limit.C:
 		return false
 	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("pgd: free port: %w", err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
-		return 0, fmt.Errorf("pgd: free port: %w", err)
-	}
-	return port, nil
 }
 
 // tail is the end of the server's log.

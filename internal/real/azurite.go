@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/millrun/millrun/internal/loopback"
 )
 
 // AzuriteVersion is the version of Azurite, the Blob emulator, that tests run against. It knows the protocol, but neither
@@ -31,7 +33,7 @@ func startAzurite(ctx context.Context, dir string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(1)
+	ports, err := loopback.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +45,7 @@ func startAzurite(ctx context.Context, dir string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0]))
+	addr := loopback.Addr(ports[0])
 	if err := p.awaitReady(ctx, dialTCP(addr)); err != nil {
 		return nil, err
 	}

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
+
+	"github.com/millrun/millrun/internal/loopback"
 )
 
 // Broker is an Apache Kafka broker that its owner may kill and start again with its data: the subject of crash runs. It is not
@@ -39,7 +40,7 @@ func NewBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2 + len(o.Proxies))
+	ports, err := loopback.FreePorts(2 + len(o.Proxies))
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +49,7 @@ func NewBroker(ctx context.Context, o BrokerOptions) (*Broker, error) {
 	listeners := make([]proxied, len(o.Proxies))
 	for i, proxy := range o.Proxies {
 		listeners[i] = proxied{Name: "PROXY" + strconv.Itoa(i), Port: ports[2+i], Proxy: proxy}
-		b.behind = append(b.behind, loopback(ports[2+i]))
+		b.behind = append(b.behind, loopback.Addr(ports[2+i]))
 	}
 	if b.conf, err = writeKafkaConf(o.Dir, logs, ports[0], ports[1], listeners...); err != nil {
 		return nil, err
@@ -66,8 +67,6 @@ type proxied struct {
 	Proxy string
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
 func appendConf(path string, settings map[string]string) error {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -84,7 +83,7 @@ func appendConf(path string, settings map[string]string) error {
 }
 
 // Addr is the broker's address, host:port, that no proxy stands before.
-func (b *Broker) Addr() string { return loopback(b.port) }
+func (b *Broker) Addr() string { return loopback.Addr(b.port) }
 
 // Behind is where the broker listens for what comes through the proxy number i.
 func (b *Broker) Behind(i int) string { return b.behind[i] }

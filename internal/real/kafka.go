@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/millrun/millrun/internal/loopback"
 )
 
 // KafkaVersion is the version of Apache Kafka that tests run against.
@@ -52,7 +54,7 @@ func startKafka(ctx context.Context, dir string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(2)
+	ports, err := loopback.FreePorts(2)
 	if err != nil {
 		return nil, err
 	}

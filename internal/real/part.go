@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,23 +154,6 @@ func (p *program) awaitReady(ctx context.Context, ask func(ctx context.Context) 
 
 // end asks the program to stop, and kills it when ctx ends first.
 func (p *program) end(ctx context.Context) error { return p.Stop(ctx, syscall.SIGTERM) }
-
-// freePorts are n different ports of loopback that were free a moment ago. They are below those that Linux gives to connections
-// (net.ipv4.ip_local_port_range), which would be taken before a program that starts slowly listens, or while one restarts.
-func freePorts(n int) (ports []int, err error) {
-	for tries := 0; len(ports) < n; tries++ {
-		l, lerr := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(20_000+rand.IntN(12_000)))) //nolint:gosec // any will do
-		if lerr != nil {
-			if tries > 100 {
-				return nil, fmt.Errorf("real: free port: %w", lerr)
-			}
-			continue
-		}
-		defer func() { err = errors.Join(err, l.Close()) }() // held until all are found, so that they differ
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
-}
 
 // runTool runs a tool of preparation to its end; an error carries what it printed last.
 func runTool(cmd *exec.Cmd) error {
