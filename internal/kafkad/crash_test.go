@@ -41,6 +41,7 @@ func TestKilledAgainAndAgainItKeepsWhatItAcknowledged(t *testing.T) {
 		broker.kill()
 	}
 	w := start(t, dir)
+	await(t, "the log was compacted", func() bool { first, _ := bounds(t, w.adm, "log"); return first > 0 })
 	first, end := bounds(t, w.adm, "log")
 	latest := make(map[string]string)
 	for _, kv := range read(t, w.s.Brokers()[0], "log", first, end) {
@@ -51,9 +52,6 @@ func TestKilledAgainAndAgainItKeepsWhatItAcknowledged(t *testing.T) {
 		if latest[key] != fmt.Sprint(value) {
 			t.Errorf("%s is %q after the kills, acknowledged was %d", key, latest[key], value)
 		}
-	}
-	if first == 0 {
-		t.Errorf("the log was never compacted: %d records from 0", end)
 	}
 }
 
