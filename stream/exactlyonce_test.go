@@ -20,6 +20,7 @@ import (
 
 	"github.com/millrun/millrun/internal/real"
 	"github.com/millrun/millrun/stream"
+	"github.com/millrun/millrun/stream/internal/unheard"
 )
 
 // ledger reads what is committed of a topic of counts and says whether each key counted 1, 2, 3 ... up to what is wanted, each
@@ -138,10 +139,13 @@ func transactional(req kmsg.Request) bool {
 	return true
 }
 
-// TestExactlyOnceSurvivesLostAnswers cuts the connection in place of doing what is asked.
-func TestExactlyOnceSurvivesLostAnswers(t *testing.T) {
+// transaction are the requests of which a transaction consists.
+var transaction = []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn}
+
+// TestExactlyOnceSurvivesLostRequests cuts the connection in place of doing what is asked.
+func TestExactlyOnceSurvivesLostRequests(t *testing.T) {
 	t.Parallel()
-	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn} {
+	for _, key := range transaction {
 		t.Run(key.Name(), func(t *testing.T) {
 			t.Parallel()
 			c := fake(t)
@@ -160,6 +164,64 @@ func TestExactlyOnceSurvivesLostAnswers(t *testing.T) {
 				return nil, errors.New("cut"), true
 			})
 			c.ledger("word-counts", twice(want))
+		})
+	}
+}
+
+// unanswered lets the answers to a few requests of a kind get lost once brokers have done what they ask for, in the middle of work.
+func unanswered(t *testing.T, c *cluster, app, in, out string, key kmsg.Key) {
+	t.Helper()
+	var left atomic.Int64
+	loses := func(k kmsg.Key) bool { return k == key && left.Add(-1) >= 0 }
+	cfg := once(app)
+	cfg.ClientOptions = []kgo.Opt{kgo.Dialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return unheard.New(conn, loses), nil
+	})}
+	lines, want := letters(200)
+	c.produce(in, lines...)
+	c.app(countWords(stream.Topic[string, string](in), stream.Topic[string, int64](out)), cfg)
+	c.ledger(out, want)
+	left.Store(3)
+	c.produce(in, lines...)
+	c.ledger(out, twice(want))
+	for range 20 { // each line begins a transaction
+		c.produce(in, lines[0])
+		for _, word := range strings.Fields(lines[0].value) {
+			want[word]++
+		}
+		c.ledger(out, want)
+	}
+	if n := left.Load(); n > 0 {
+		t.Errorf("%d answers to %s were not asked for", n, key.Name())
+	}
+}
+
+func TestExactlyOnceSurvivesLostAnswers(t *testing.T) {
+	t.Parallel()
+	for _, key := range transaction {
+		t.Run(key.Name(), func(t *testing.T) {
+			t.Parallel()
+			c := fake(t)
+			c.topics(2, "lines", "word-counts")
+			unanswered(t, c, "eos", "lines", "word-counts", key)
+		})
+	}
+}
+
+func TestApacheKafkaExactlyOnceSurvivesLostAnswers(t *testing.T) {
+	t.Parallel()
+	for _, key := range transaction {
+		t.Run(key.Name(), func(t *testing.T) {
+			t.Parallel()
+			c := connect(t, real.Kafka(t))
+			app := real.Name(t, "unheard")
+			c.topics(2, app+"-in", app+"-out")
+			unanswered(t, c, app, app+"-in", app+"-out", key)
 		})
 	}
 }

@@ -78,7 +78,10 @@ func faults() []fault {
 		{"burst of input", func(w *world) { w.feed(300) }},
 	}
 	for _, key := range asked {
-		out = append(out, fault{"error for " + key.Name(), func(w *world) { w.refuse(key) }}, fault{"no answer to " + key.Name(), func(w *world) { w.drop(key) }})
+		out = append(out,
+			fault{"error for " + key.Name(), func(w *world) { w.refuse(key) }},
+			fault{"not done: " + key.Name(), func(w *world) { w.drop(key) }},
+			fault{"done, no answer to " + key.Name(), func(w *world) { w.unhear(key) }})
 	}
 	return out
 }
@@ -157,7 +160,7 @@ func (w *world) refuse(key kmsg.Key) {
 	w.armed = append(w.armed, w.fake.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: e, Count: 1 + w.r.IntN(3)}))
 }
 
-// drop lets the connection break on which the next request of a kind comes.
+// drop lets the connection break on which the next request of a kind comes, before it is done.
 func (w *world) drop(key kmsg.Key) {
 	w.fake.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
 		if w.healed.Load() {
@@ -165,4 +168,22 @@ func (w *world) drop(key kmsg.Key) {
 		}
 		return nil, errCut, true // once
 	})
+}
+
+// unhear lets the connection break on which the answer to the next request of a kind comes, once it is done.
+func (w *world) unhear(key kmsg.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.unheard[key]++
+}
+
+// loses says whether the answer to a request gets lost.
+func (w *world) loses(key kmsg.Key) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.unheard[key] == 0 || w.healed.Load() {
+		return false
+	}
+	w.unheard[key]--
+	return true
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/millrun/millrun/stream/internal/opt"
 	"github.com/millrun/millrun/stream/internal/store"
 	"github.com/millrun/millrun/stream/internal/store/disk"
+	"github.com/millrun/millrun/stream/internal/unheard"
 )
 
 // machine is where instances run one after the other: a disk that loses what was not synced when one is killed.
@@ -73,7 +74,7 @@ func (i *instance) dial(ctx context.Context, network, address string) (net.Conn,
 		return nil, errCut
 	}
 	i.conns = append(i.conns, c)
-	return &wire{c, i}, nil
+	return &wire{unheard.New(c, i.w.loses), i}, nil
 }
 
 // latency is how long a request is on its way. Without any, a client that asks again at once for as long as it does not know better
@@ -206,7 +207,7 @@ func (w *world) begin(on *machine, crash string, nth int) {
 			return
 		}
 		if nth--; nth == 0 {
-			w.notef("crash at a failpoint", "%s", name)
+			w.notef("", "crash at failpoint %s", name)
 			i.cut(lot)
 			i.cancel()
 		}
@@ -260,7 +261,7 @@ func (w *world) some() []*instance {
 	if live := w.live(); len(live) > 0 {
 		return live
 	}
-	w.notef("restart", "")
+	w.notef("", "restart")
 	w.begin(w.free(false), "", 0)
 	return w.live()
 }

@@ -59,12 +59,13 @@ type world struct {
 
 	want, wantIn map[string]int64 // counts of words, and of words in windows
 
-	mu   sync.Mutex // guards what follows
-	log  []string
-	seen map[string]int // faults by kind
+	mu      sync.Mutex // guards what follows
+	log     []string
+	seen    map[string]int   // faults by kind
+	unheard map[kmsg.Key]int // answers that will get lost
 }
 
-// notef keeps what was done, with its virtual time.
+// notef keeps what was done, with its virtual time, and counts it where it is a kind of fault.
 func (w *world) notef(kind, format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -90,7 +91,7 @@ func topology(slow time.Duration) *stream.Builder {
 func simulate(t *testing.T, seed uint64, bug string) (w *world, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		w = &world{T: t, r: r, seed: seed, bug: bug, seen: map[string]int{}, want: map[string]int64{}, wantIn: map[string]int64{}}
+		w = &world{T: t, r: r, seed: seed, bug: bug, seen: map[string]int{}, unheard: map[kmsg.Key]int{}, want: map[string]int64{}, wantIn: map[string]int64{}}
 		w.config = stream.Config{ApplicationID: "sim", CacheBytes: -1}
 		if r.IntN(2) == 0 {
 			w.config.Guarantee = stream.ExactlyOnce
@@ -204,7 +205,7 @@ func (w *world) run(n int) error {
 	for _, f := range w.armed {
 		f.Remove()
 	}
-	w.notef("heal", "")
+	w.notef("", "heal")
 	w.some()
 	w.feed(50)
 	return errors.Join(w.converge("after the faults"), w.again(), w.failed)
