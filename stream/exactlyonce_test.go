@@ -191,7 +191,7 @@ func unanswered(t *testing.T, c *cluster, app, in, out string, key kmsg.Key) {
 	c.ledger(out, twice(want))
 	for range 20 { // each line begins a transaction
 		c.produce(in, lines[0])
-		for _, word := range strings.Fields(lines[0].value) {
+		for word := range strings.FieldsSeq(lines[0].value) {
 			want[word]++
 		}
 		c.ledger(out, want)
