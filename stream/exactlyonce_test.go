@@ -139,33 +139,39 @@ func transactional(req kmsg.Request) bool {
 	return true
 }
 
-// transaction are the requests of which a transaction consists.
-var transaction = []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn}
+// forTransaction runs a test for each kind of request of which a transaction consists.
+func forTransaction(t *testing.T, test func(t *testing.T, key kmsg.Key)) {
+	t.Helper()
+	for _, key := range []kmsg.Key{kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn} {
+		t.Run(key.Name(), func(t *testing.T) {
+			t.Parallel()
+			test(t, key)
+		})
+	}
+}
 
 // TestExactlyOnceSurvivesLostRequests cuts the connection in place of doing what is asked.
 func TestExactlyOnceSurvivesLostRequests(t *testing.T) {
 	t.Parallel()
-	for _, key := range transaction {
-		t.Run(key.Name(), func(t *testing.T) {
-			t.Parallel()
-			c := fake(t)
-			c.topics(2, "lines", "word-counts")
-			lines, want := letters(200)
-			c.produce("lines", lines...)
-			c.app(wordCount(), once("eos"))
-			c.ledger("word-counts", want)
-			c.produce("lines", lines...)
-			var cuts atomic.Int64
-			c.fake.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
-				c.fake.KeepControl()
-				if !transactional(req) || cuts.Add(1) > 3 {
-					return nil, nil, false
-				}
-				return nil, errors.New("cut"), true
-			})
-			c.ledger("word-counts", twice(want))
+	forTransaction(t, func(t *testing.T, key kmsg.Key) {
+		t.Helper()
+		c := fake(t)
+		c.topics(2, "lines", "word-counts")
+		lines, want := letters(200)
+		c.produce("lines", lines...)
+		c.app(wordCount(), once("eos"))
+		c.ledger("word-counts", want)
+		c.produce("lines", lines...)
+		var cuts atomic.Int64
+		c.fake.ControlKey(int16(key), func(req kmsg.Request) (kmsg.Response, error, bool) {
+			c.fake.KeepControl()
+			if !transactional(req) || cuts.Add(1) > 3 {
+				return nil, nil, false
+			}
+			return nil, errors.New("cut"), true
 		})
-	}
+		c.ledger("word-counts", twice(want))
+	})
 }
 
 // unanswered lets the answers to a few requests of a kind get lost once brokers have done what they ask for, in the middle of work.
@@ -203,27 +209,23 @@ func unanswered(t *testing.T, c *cluster, app, in, out string, key kmsg.Key) {
 
 func TestExactlyOnceSurvivesLostAnswers(t *testing.T) {
 	t.Parallel()
-	for _, key := range transaction {
-		t.Run(key.Name(), func(t *testing.T) {
-			t.Parallel()
-			c := fake(t)
-			c.topics(2, "lines", "word-counts")
-			unanswered(t, c, "eos", "lines", "word-counts", key)
-		})
-	}
+	forTransaction(t, func(t *testing.T, key kmsg.Key) {
+		t.Helper()
+		c := fake(t)
+		c.topics(2, "lines", "word-counts")
+		unanswered(t, c, "eos", "lines", "word-counts", key)
+	})
 }
 
 func TestApacheKafkaExactlyOnceSurvivesLostAnswers(t *testing.T) {
 	t.Parallel()
-	for _, key := range transaction {
-		t.Run(key.Name(), func(t *testing.T) {
-			t.Parallel()
-			c := connect(t, real.Kafka(t))
-			app := real.Name(t, "unheard")
-			c.topics(2, app+"-in", app+"-out")
-			unanswered(t, c, app, app+"-in", app+"-out", key)
-		})
-	}
+	forTransaction(t, func(t *testing.T, key kmsg.Key) {
+		t.Helper()
+		c := connect(t, real.Kafka(t))
+		app := real.Name(t, "unheard")
+		c.topics(2, app+"-in", app+"-out")
+		unanswered(t, c, app, app+"-in", app+"-out", key)
+	})
 }
 
 func TestExactlyOnceRefusesOldBrokersUnlessAccepted(t *testing.T) {

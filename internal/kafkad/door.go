@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
+
+	"github.com/millrun/millrun/internal/loopback"
 )
 
 // door is the broker's listener. It has an inside, through which our own client comes at any time, and an outside, which
@@ -23,7 +24,7 @@ type door struct {
 
 // listen takes the port; connections from outside wait until open.
 func listen(port int) (*door, error) {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	l, err := net.Listen("tcp", loopback.Addr(port))
 	if err != nil {
 		return nil, fmt.Errorf("kafkad: %w", err)
 	}

@@ -70,7 +70,7 @@ func startKafka(ctx context.Context, dir string) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	broker := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	broker := loopback.Addr(ports[0])
 	if err := p.awaitReady(ctx, pingKafka(broker)); err != nil {
 		return nil, err
 	}

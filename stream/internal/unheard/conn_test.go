@@ -46,19 +46,20 @@ func TestAnAnswerIsLostOnceTheRequestIsDone(t *testing.T) {
 		}
 	}()
 	c := New(client, func(key kmsg.Key) bool { return key == kmsg.EndTxn })
-	for _, r := range [][]byte{request(kmsg.Produce, 7), request(kmsg.EndTxn, 8)} {
-		if _, err := c.Write(r); err != nil {
+	want := answer(7, "what was asked for")
+	ask := func(key kmsg.Key, id uint32) (string, error) {
+		if _, err := c.Write(request(key, id)); err != nil {
 			t.Fatal(err)
 		}
-		want := answer(7, "what was asked for")
 		got := make([]byte, len(want))
 		_, err := io.ReadFull(iotest.OneByteReader(c), got)
-		if r[11] == 7 && (err != nil || string(got) != string(want)) {
-			t.Errorf("the first answer is %q, %v", got, err)
-		}
-		if r[11] == 8 && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("the second answer is %q, %v", got, err)
-		}
+		return string(got), err
+	}
+	if got, err := ask(kmsg.Produce, 7); err != nil || got != string(want) {
+		t.Errorf("the first answer is %q, %v", got, err)
+	}
+	if got, err := ask(kmsg.EndTxn, 8); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the second answer is %q, %v", got, err)
 	}
 	if _, err := c.Write(request(kmsg.Produce, 9)); err == nil {
 		t.Error("the connection is still there")

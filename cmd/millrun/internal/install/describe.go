@@ -5,10 +5,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/millrun/millrun/connectors/postgres/access"
 	"github.com/millrun/millrun/internal/config"
+	"github.com/millrun/millrun/internal/loopback"
 )
 
 // describe writes down the running parts as configuration and as connection. The address of the API is drawn here, so
@@ -18,7 +18,7 @@ func (i *Installation) describe(o Options, s *secrets) (*config.Config, *Connect
 	if err != nil {
 		return nil, nil, err
 	}
-	blobAddr, err := i.blob.Listen("127.0.0.1:" + strconv.Itoa(o.BlobPort))
+	blobAddr, err := i.blob.Listen(loopback.Addr(o.BlobPort))
 	if err != nil {
 		return nil, nil, err
 	}

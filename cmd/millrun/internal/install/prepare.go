@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/millrun/millrun/connectors/postgres/access"
 	"github.com/millrun/millrun/internal/config"
+	"github.com/millrun/millrun/internal/loopback"
 	"github.com/millrun/millrun/internal/topics"
 )
 
@@ -60,13 +59,12 @@ func applyTopics(ctx context.Context, c *config.Config) error {
 // freeAddr is a loopback address with the port, or with a free one. The port is free at this moment; who listens on it
 // later may find it taken, and says so.
 func freeAddr(port int) (string, error) {
-	if port != 0 {
-		return "127.0.0.1:" + strconv.Itoa(port), nil
+	if port == 0 {
+		ports, err := loopback.FreePorts(1)
+		if err != nil {
+			return "", fmt.Errorf("install: %w", err)
+		}
+		port = ports[0]
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("install: %w", err)
-	}
-	addr := l.Addr().String()
-	return addr, l.Close()
+	return loopback.Addr(port), nil
 }
